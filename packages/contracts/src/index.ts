@@ -1,0 +1,11 @@
+export * from './endpoints.js';
+export * from './error-codes.js';
+export * from './failures.js';
+export * from './ids.js';
+export * from './lifecycle.js';
+export * from './limits.js';
+export * from './masks.js';
+export * as native from './native.js';
+export * as openai from './openai.js';
+export * as runnerProtocol from './runner-protocol.js';
+export * from './segment-line.js';
