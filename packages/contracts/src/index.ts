@@ -1,3 +1,4 @@
+/** The words, free of zod and of I/O. Wire formats stand in the subpaths `native`, `openai`, `runner-protocol` and `jsonl`. */
 export * from './endpoints.js';
 export * from './error-codes.js';
 export * from './failures.js';
@@ -5,7 +6,4 @@ export * from './ids.js';
 export * from './lifecycle.js';
 export * from './limits.js';
 export * from './masks.js';
-export * as native from './native.js';
-export * as openai from './openai.js';
-export * as runnerProtocol from './runner-protocol.js';
 export * from './segment-line.js';

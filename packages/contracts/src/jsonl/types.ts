@@ -1,0 +1,52 @@
+import type { InputError } from '../error-codes.js';
+
+/** Options of a scan. A job's options are known when its file is the request body, not when a file is uploaded alone. */
+export interface ScanOptions {
+  /** Endpoint of lines without `url`; without it a line may lack `url` and is counted in `linesWithoutUrl`. */
+  readonly endpoint?: string;
+  /** Model of bodies without `model` (or `defaults.model`); without it such lines are counted in `linesWithoutModel`. */
+  readonly model?: string;
+  /**
+   * True when the job's options are known, so that a line without `url` or `model` and without a default is an error
+   * now instead of at job creation.
+   */
+  readonly requireComplete?: boolean;
+  readonly maxLineBytes?: number;
+  readonly maxItems?: number;
+}
+
+/** A shard's place in the input file, found while the file streams by. Lines between are whole. */
+export interface ShardRange {
+  /** Index of its first item. */
+  readonly first: number;
+  readonly count: number;
+  readonly offset: number;
+  readonly bytes: number;
+  /** Model of all its items; `null` when they take the job's. A shard never mixes models. */
+  readonly model: string | null;
+}
+
+/** Lines that share something that only the job's options can judge: how many, and the first 100 line numbers. */
+export interface LineGroup {
+  readonly count: number;
+  readonly lines: readonly number[];
+}
+
+/** What a scan knows of a whole file: stored with it, so that creating a job reads no byte of it again. */
+export interface ScanSummary {
+  readonly items: number;
+  readonly bytes: number;
+  readonly models: Readonly<Record<string, number>>;
+  readonly urls: Readonly<Record<string, LineGroup>>;
+  readonly linesWithoutModel: LineGroup;
+  readonly linesWithoutUrl: LineGroup;
+  readonly shards: readonly ShardRange[];
+}
+
+export interface ScanResult {
+  /** The first 100 errors in line order; the file is good when empty. */
+  readonly errors: readonly InputError[];
+  /** How many errors there are in all. */
+  readonly errorCount: number;
+  readonly summary: ScanSummary;
+}

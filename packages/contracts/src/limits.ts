@@ -1,0 +1,70 @@
+/** Every limit of the product, in one table: used in validation, help texts, `GET /v1/limits` and the docs. */
+export const LIMITS = {
+  /** Bytes of one JSONL line, without its line break. */
+  lineBytes: 16 * 1024 * 1024,
+  /** Nesting depth of one JSONL line. */
+  lineDepth: 128,
+  /** Lines of one input file. */
+  fileItems: 5_000_000,
+  /** Bytes of one input file. */
+  fileBytes: 8 * 1024 * 1024 * 1024,
+  /** Items of one inline job. */
+  inlineItems: 10_000,
+  /** Bytes of one JSON request body (inline jobs among them). */
+  jsonBodyBytes: 16 * 1024 * 1024,
+  /** Characters of a `custom_id`. */
+  customIdChars: 512,
+  /** Characters of a model name. */
+  modelChars: 256,
+  /** Distinct models in one file. */
+  fileModels: 1_000,
+  /** Bytes of an uploaded file's name. */
+  filenameBytes: 512,
+  /** Pairs in `metadata`, characters of a key, characters of a value (OpenAI's figures). */
+  metadataPairs: 16,
+  metadataKeyChars: 64,
+  metadataValueChars: 512,
+  /** Visible characters of an `Idempotency-Key`. */
+  idempotencyKeyChars: 255,
+  /** How long an idempotency key is remembered. */
+  idempotencyTtlMs: 7 * 24 * 3_600_000,
+  /** How long an unmodified SDK's retry finds the first job by its content. */
+  implicitRetryWindowMs: 10 * 60_000,
+  /** Line errors reported at once. */
+  reportedErrors: 100,
+  /** Items of one shard: the width of a mask. */
+  shardItems: 256,
+  /** Bytes of one shard's lines; a shard of one longer line is allowed. */
+  shardBytes: 8 * 1024 * 1024,
+  /** Completion window, in milliseconds. */
+  completionWindowMinMs: 60_000,
+  completionWindowMaxMs: 30 * 24 * 3_600_000,
+  completionWindowDefault: '24h',
+  /** Time for one attempt at one item. */
+  itemTimeoutMinMs: 1_000,
+  itemTimeoutMaxMs: 24 * 3_600_000,
+  itemTimeoutDefaultMs: 600_000,
+  /** Charged attempts of one item. */
+  maxAttemptsDefault: 3,
+  maxAttemptsMax: 10,
+  /** Long poll of `GET /v1/jobs/{id}?wait=`, in seconds. */
+  waitMaxSeconds: 60,
+  /** Page size of native and OpenAI lists. */
+  listDefault: 20,
+  listMax: 100,
+  /** Length of a lease, and how often a runner renews. */
+  leaseMs: 30_000,
+  /** Leases a shard may lose before it is bisected, and a single item before it fails. */
+  lostLeasesBeforeBisection: 2,
+  lostLeasesBeforeFailure: 3,
+  /** Longest retry hint that real SDKs obey. */
+  retryAfterMaxSeconds: 60,
+} as const;
+
+/** `"24h"`, `"90m"`, `"7d"`, `"3600s"` in milliseconds; `null` when it is not a duration. */
+export function parseDurationMs(text: string): number | null {
+  const match = /^(\d{1,9})\s*(ms|s|m|h|d)$/.exec(text);
+  if (!match) return null;
+  const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 'ms' | 's' | 'm' | 'h' | 'd'];
+  return Number(match[1]) * unitMs;
+}

@@ -1,0 +1,192 @@
+import { z } from 'zod';
+import { ENDPOINTS } from './endpoints.js';
+import { ITEM_STATUSES, JOB_STATES, JOB_STATUSES, PRIORITIES } from './lifecycle.js';
+import { LIMITS, parseDurationMs } from './limits.js';
+
+/** Wire formats of the native API (`/v1/jobs/**`). Keys are snake_case, times RFC 3339. */
+
+export const jsonObject = z.record(z.string(), z.unknown());
+
+export const completionWindow = z.string().refine(
+  (text) => {
+    const durationMs = parseDurationMs(text);
+    return durationMs !== null && durationMs >= LIMITS.completionWindowMinMs && durationMs <= LIMITS.completionWindowMaxMs;
+  },
+  { error: 'must be a duration between "1m" and "30d", such as "24h"' },
+);
+
+export const metadata = z
+  .record(z.string().min(1).max(LIMITS.metadataKeyChars), z.string().max(LIMITS.metadataValueChars))
+  .refine((pairs) => Object.keys(pairs).length <= LIMITS.metadataPairs, {
+    error: `must have at most ${LIMITS.metadataPairs} pairs`,
+  });
+
+/** Options of a job, the same for all four ways of handing work over. */
+export const jobOptions = z.object({
+  /** Default endpoint of lines without `url`. */
+  endpoint: z.enum(ENDPOINTS).optional(),
+  /** Default model of bodies without `model`. */
+  model: z.string().min(1).max(LIMITS.modelChars).optional(),
+  completion_window: completionWindow.optional(),
+  priority: z.enum(PRIORITIES).optional(),
+  item_timeout_ms: z.int().min(LIMITS.itemTimeoutMinMs).max(LIMITS.itemTimeoutMaxMs).optional(),
+  max_attempts: z.int().min(1).max(LIMITS.maxAttemptsMax).optional(),
+  /** Share of failed items, 0 to 1, beyond which the rest of the job is not run. */
+  max_error_rate: z.number().min(0).max(1).optional(),
+  /** Merged under each body: a body's own keys win. */
+  defaults: jsonObject.optional(),
+  metadata: metadata.optional(),
+});
+export type JobOptions = z.infer<typeof jobOptions>;
+
+export const inlineItem = z.strictObject({
+  custom_id: z.string().min(1).max(LIMITS.customIdChars).optional(),
+  method: z.literal('POST').optional(),
+  url: z.enum(ENDPOINTS).optional(),
+  body: jsonObject,
+});
+
+export const createJobRequest = jobOptions
+  .extend({
+    input: jsonObject.optional(),
+    items: z.array(inlineItem).min(1).max(LIMITS.inlineItems).optional(),
+    file_id: z.string().optional(),
+    dry_run: z.boolean().optional(),
+  })
+  .strict()
+  .refine((body) => [body.input, body.items, body.file_id].filter((part) => part !== undefined).length === 1, {
+    error: 'exactly one of input, items and file_id must be given',
+  });
+export type CreateJobRequest = z.infer<typeof createJobRequest>;
+
+export const retryJobRequest = z.strictObject({
+  status: z.array(z.enum(['failed', 'expired', 'cancelled'])).min(1).optional(),
+});
+
+export const jobCounts = z.object({
+  total: z.int(),
+  queued: z.int(),
+  running: z.int(),
+  succeeded: z.int(),
+  failed: z.int(),
+  cancelled: z.int(),
+  expired: z.int(),
+});
+export type JobCounts = z.infer<typeof jobCounts>;
+
+export const WAITING_CODES = [
+  'planning',
+  'no_runner_for_model',
+  'runners_busy',
+  'waiting_for_turn',
+  'transport_down',
+  'engine_unavailable',
+  'stalled',
+] as const;
+
+export const waitingReason = z.object({ code: z.enum(WAITING_CODES), message: z.string() });
+export type WaitingReason = z.infer<typeof waitingReason>;
+
+export const usage = z.object({
+  input_tokens: z.int(),
+  cached_input_tokens: z.int(),
+  output_tokens: z.int(),
+});
+
+export const inputError = z.object({
+  line: z.int().nullable(),
+  param: z.string().nullable(),
+  code: z.string(),
+  message: z.string(),
+});
+
+export const job = z.object({
+  id: z.string(),
+  object: z.literal('job'),
+  status: z.enum(JOB_STATUSES),
+  phase: z.enum(JOB_STATES),
+  endpoint: z.string().nullable(),
+  models: z.array(z.string()),
+  priority: z.enum(PRIORITIES),
+  counts: jobCounts,
+  progress: z.object({
+    items_per_second: z.number(),
+    output_tokens_per_second: z.number(),
+    eta_seconds: z.number().nullable(),
+  }),
+  queue: z.object({ position: z.int().nullable(), waiting_for: z.array(waitingReason) }),
+  usage,
+  /** Failures by code and message, without a download. */
+  errors: z.array(
+    z.object({
+      code: z.string(),
+      message: z.string(),
+      count: z.int(),
+      sample: z.object({ index: z.int(), custom_id: z.string() }),
+    }),
+  ),
+  /** Bad lines of a refused input, at most 100, in order. */
+  input_errors: z.array(inputError),
+  input_file_id: z.string().nullable(),
+  output_file_id: z.string().nullable(),
+  error_file_id: z.string().nullable(),
+  created_at: z.string(),
+  started_at: z.string().nullable(),
+  finished_at: z.string().nullable(),
+  expires_at: z.string(),
+  completion_window: z.string(),
+  metadata: z.record(z.string(), z.string()),
+  links: z.object({ self: z.string(), results: z.string(), errors: z.string(), cancel: z.string() }),
+});
+export type Job = z.infer<typeof job>;
+
+export const jobList = z.object({
+  object: z.literal('list'),
+  data: z.array(job),
+  has_more: z.boolean(),
+  next_cursor: z.string().nullable(),
+});
+export type JobList = z.infer<typeof jobList>;
+
+export const itemError = z.object({ code: z.string(), type: z.string(), message: z.string(), retryable: z.boolean() });
+
+/** One line of `GET /v1/jobs/{id}/results`. */
+export const resultLine = z.object({
+  index: z.int(),
+  custom_id: z.string(),
+  status: z.enum(ITEM_STATUSES),
+  /** The engine's body; present when `status` is `succeeded`. */
+  response: z.unknown().optional(),
+  usage: usage.optional(),
+  /** Present when `status` is not `succeeded`. */
+  error: itemError.optional(),
+  attempts: z.int(),
+  latency_ms: z.number().optional(),
+  /** Present with `order=completion`: pass it as `after` to go on behind this line. */
+  cursor: z.string().optional(),
+});
+export type ResultLine = z.infer<typeof resultLine>;
+
+/** Every error answer: `application/problem+json` with OpenAI's `error` object beside it. */
+export const problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string(),
+  param: z.string().nullable(),
+  request_id: z.string(),
+  errors: z.array(inputError),
+  error: z.object({
+    message: z.string(),
+    type: z.string(),
+    param: z.string().nullable(),
+    code: z.string().nullable(),
+  }),
+});
+export type Problem = z.infer<typeof problem>;
+
+/** Response headers of results read while the job still runs. */
+export const INCOMPLETE_HEADER = 'x-incomplete';
+export const LAST_LINE_HEADER = 'x-last-line';
+export const IDEMPOTENT_REPLAYED_HEADER = 'idempotent-replayed';

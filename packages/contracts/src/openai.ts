@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import { metadata } from './native.js';
+
+/** OpenAI's files and batches, as the official SDKs read them. Extensions stand under `x_batch_infer` only. */
+
+export const fileObject = z.object({
+  id: z.string(),
+  object: z.literal('file'),
+  purpose: z.string(),
+  filename: z.string(),
+  bytes: z.int(),
+  /** Unix seconds. */
+  created_at: z.int(),
+  expires_at: z.int().nullable(),
+  status: z.enum(['processed', 'error', 'uploaded']),
+  status_details: z.string().nullable(),
+});
+export type FileObject = z.infer<typeof fileObject>;
+
+export const BATCH_STATUSES = [
+  'validating',
+  'failed',
+  'in_progress',
+  'finalizing',
+  'completed',
+  'expired',
+  'cancelling',
+  'cancelled',
+] as const;
+
+export const batch = z.object({
+  id: z.string(),
+  object: z.literal('batch'),
+  endpoint: z.string(),
+  model: z.string().nullable(),
+  errors: z
+    .object({
+      object: z.literal('list'),
+      data: z.array(
+        z.object({ code: z.string(), message: z.string(), param: z.string().nullable(), line: z.int().nullable() }),
+      ),
+    })
+    .nullable(),
+  input_file_id: z.string(),
+  completion_window: z.string(),
+  status: z.enum(BATCH_STATUSES),
+  output_file_id: z.string().nullable(),
+  error_file_id: z.string().nullable(),
+  created_at: z.int(),
+  in_progress_at: z.int().nullable(),
+  expires_at: z.int().nullable(),
+  finalizing_at: z.int().nullable(),
+  completed_at: z.int().nullable(),
+  failed_at: z.int().nullable(),
+  expired_at: z.int().nullable(),
+  cancelling_at: z.int().nullable(),
+  cancelled_at: z.int().nullable(),
+  /** `completed` counts successes only. */
+  request_counts: z.object({ total: z.int(), completed: z.int(), failed: z.int() }),
+  usage: z.object({
+    input_tokens: z.int(),
+    input_tokens_details: z.object({ cached_tokens: z.int() }),
+    output_tokens: z.int(),
+    output_tokens_details: z.object({ reasoning_tokens: z.int() }),
+    total_tokens: z.int(),
+  }),
+  metadata: z.record(z.string(), z.string()).nullable(),
+});
+export type Batch = z.infer<typeof batch>;
+
+export const createBatchRequest = z.object({
+  input_file_id: z.string(),
+  endpoint: z.string(),
+  completion_window: z.string(),
+  metadata: metadata.nullable().optional(),
+  output_expires_after: z.object({ anchor: z.literal('created_at'), seconds: z.int() }).nullable().optional(),
+});
+export type CreateBatchRequest = z.infer<typeof createBatchRequest>;
+
+/** One line of a batch output or error file. */
+export interface BatchResultLine {
+  readonly id: string;
+  readonly custom_id: string;
+  readonly response: { readonly status_code: number; readonly request_id: string; readonly body: unknown } | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+}

@@ -1,0 +1,32 @@
+import type { Readable } from 'node:stream';
+
+/** Where bytes live. Objects are immutable and uniquely named; the ledger decides which of them exist. */
+export interface Blobs {
+  /**
+   * Stores a stream under a new key; nothing is visible until it returns, and it is durable when it returns.
+   * @throws StorageFullError when the store has no room; the source's own error when the source fails. Nothing stays.
+   */
+  put(params: { key: string; body: Readable | Uint8Array; signal?: AbortSignal }): Promise<{ bytes: number }>;
+  /**
+   * A stream of `length` bytes from `offset` (both optional: the whole object).
+   * @throws BlobMissingError
+   */
+  get(params: { key: string; offset?: number; length?: number; signal?: AbortSignal }): Promise<Readable>;
+  /** The object's size, or `null` when there is none. */
+  head(params: { key: string }): Promise<{ bytes: number; modifiedAtMs: number } | null>;
+  /** Pages over keys that start with `prefix`, in key order. */
+  list(params: { prefix: string; after?: string; limit?: number }): Promise<{ key: string; bytes: number; modifiedAtMs: number }[]>;
+  /** Deletes an object; deleting what is not there is no error. */
+  delete(params: { key: string }): Promise<void>;
+  /** Answers when the store can be read and written. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export class BlobMissingError extends Error {
+  override readonly name = 'BlobMissingError';
+}
+
+export class StorageFullError extends Error {
+  override readonly name = 'StorageFullError';
+}

@@ -1,0 +1,191 @@
+import type { EndReason, InputError, JobState, Priority } from '@batch-infer/contracts';
+import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
+import type { FileRecord, ItemOutcome, JobRecord, SegmentRecord, ShardRecord, UsageTotals } from './records.js';
+
+/**
+ * The ledger: the only authority on what is true. Every method is one transaction. Implementations: Kysely over SQLite
+ * and over PostgreSQL; both run the conformance suite in `ledger/ledger-conformance.ts`.
+ */
+export interface Ledger {
+  /** Brings the schema up to date under a lock. */
+  migrate(): Promise<void>;
+  /** Answers when the database can be read and written. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+
+  // ── files and jobs ─────────────────────────────────────────────────────────────────────────────────────────────
+  createFile(params: { file: FileRecord; idempotency: IdempotencyClaim; nowMs: number }): Promise<CreateOutcome<FileRecord>>;
+  getFile(params: { projectId: string; id: string }): Promise<FileRecord | null>;
+  listFiles(params: { projectId: string; purpose?: string; order?: 'asc' | 'desc'; after?: string; limit: number }): Promise<FileRecord[]>;
+  /** Refuses (`in_use`) while a job that has not ended reads it. Returns the blob key to delete. */
+  deleteFile(params: { projectId: string; id: string }): Promise<{ outcome: 'deleted'; blobKey: string } | { outcome: 'in_use' | 'not_found' }>;
+  /** Files whose `expiresAtMs` has passed and that no living job reads, removed; their blob keys. */
+  expireFiles(params: { nowMs: number; limit: number }): Promise<string[]>;
+
+  /**
+   * I1: the idempotency row, the input file (when it came with the job) and the job, in one transaction. With `shards`
+   * the job is `queued` at once; without, it is `validating` and `planJob` follows.
+   */
+  createJob(params: {
+    job: JobRecord;
+    file: FileRecord | null;
+    shards: readonly NewShard[] | null;
+    idempotency: IdempotencyClaim;
+    nowMs: number;
+  }): Promise<CreateOutcome<JobRecord>>;
+  /** Inserts the shards of a `validating` job and moves it to `queued`; false when it was not `validating` any more. */
+  planJob(params: { jobId: string; shards: readonly NewShard[]; models: readonly string[]; nowMs: number }): Promise<boolean>;
+  /** `validating` → `failed` with the bad lines. */
+  refuseJob(params: { jobId: string; errors: readonly InputError[]; nowMs: number }): Promise<boolean>;
+  /** Jobs left `validating` by a dead process. */
+  listUnplanned(params: { createdBeforeMs: number; limit: number }): Promise<JobRecord[]>;
+
+  getJob(params: { projectId: string; id: string }): Promise<JobRecord | null>;
+  /** Newest first. */
+  listJobs(params: {
+    projectId: string;
+    states?: readonly JobState[];
+    model?: string;
+    metadata?: Readonly<Record<string, string>>;
+    createdAfterMs?: number;
+    dialect?: string;
+    after?: string;
+    limit: number;
+  }): Promise<JobRecord[]>;
+  /** Items in leased shards that have not ended, and settled in the last `windowMs`: progress of a running job. */
+  jobActivity(params: { jobId: string; nowMs: number; windowMs: number }): Promise<JobActivity>;
+  /** Items of ready shards that stand before this job in its lanes, and how many jobs they belong to. */
+  queuePosition(params: { jobId: string }): Promise<{ jobsAhead: number; itemsAhead: number }>;
+
+  /**
+   * Cancel or expire: `queued|running|validating` → `cancelling` (or `finalizing` at once when nothing is leased). No
+   * shard of it can be claimed from now on (I12). Idempotent; `null` for an unknown job, `ended` when it has ended.
+   */
+  stopJob(params: { projectId: string | null; id: string; reason: EndReason; nowMs: number }): Promise<{ outcome: 'stopping' | 'ended'; job: JobRecord } | null>;
+  /** Ended job → `queued` with the named items ready again; `nothing` when no item matches, `running` when not ended. */
+  retryJob(params: {
+    projectId: string;
+    id: string;
+    statuses: readonly ('failed' | 'expired' | 'cancelled')[];
+    expiresAtMs: number;
+    nowMs: number;
+  }): Promise<{ outcome: 'retrying'; job: JobRecord; items: number; obsoleteFileIds: string[] } | { outcome: 'nothing' | 'running' } | null>;
+
+  /** Segments in completion order behind `afterSequence`. */
+  listSegments(params: { jobId: string; afterSequence?: number; limit: number }): Promise<SegmentRecord[]>;
+  /** Segments of the original shards `fromOrdinal` to `toOrdinal` (exclusive), by ordinal, then sequence. */
+  listSegmentsByOrdinal(params: { jobId: string; fromOrdinal: number; toOrdinal: number }): Promise<SegmentRecord[]>;
+  /** Shards by ordinal, then first; `split` ones left out. */
+  listShards(params: { jobId: string; fromOrdinal: number; toOrdinal: number }): Promise<ShardRecord[]>;
+  /** Number of original shards of a job. */
+  countOrdinals(params: { jobId: string }): Promise<number>;
+
+  // ── leases (I3, I5, I6) ────────────────────────────────────────────────────────────────────────────────────────
+  /**
+   * Ready shards to offer, marked offered: never offered, or offered before `staleBeforeMs`. Highest priority first,
+   * then oldest job, then ordinal. `models` limits them to what somebody serves; `excludeShardIds` are outstanding.
+   */
+  takeOffers(params: { models?: readonly string[]; staleBeforeMs: number; limit: number; nowMs: number }): Promise<ShardRecord[]>;
+  /** `ready` at exactly this epoch → `leased` at epoch + 1; the job → `running`. */
+  claimShard(params: { shardId: string; epoch: number; runnerId: string; leaseMs: number; nowMs: number }): Promise<
+    { outcome: 'claimed'; shard: ShardRecord; job: JobRecord } | { outcome: 'refused'; reason: 'stale' | 'ended' | 'unknown' }
+  >;
+  getShard(params: { shardId: string }): Promise<ShardRecord | null>;
+  /** In the order asked. `stop`: still held, but the job is being stopped. */
+  renewLeases(params: { runnerId: string; leases: readonly { shardId: string; epoch: number }[]; leaseMs: number; nowMs: number }): Promise<
+    { shardId: string; epoch: number; status: 'held' | 'lost' | 'stop' }[]
+  >;
+  /**
+   * Merges the outcomes of a segment whose object is already stored. Items that had ended are left as they are. When
+   * nothing is new, no segment row is written and the answer counts all as repeated. The last item of the last shard
+   * moves the job to `finalizing`.
+   */
+  settle(params: {
+    shardId: string;
+    epoch: number;
+    segment: { blobKey: string; bytes: number };
+    outcomes: readonly ItemOutcome[];
+    nowMs: number;
+  }): Promise<{ outcome: 'settled'; accepted: number; repeated: number; shardDone: boolean; stop: boolean; jobId: string } | { outcome: 'lost' }>;
+  /** `leased` at this epoch → `ready` (or `stopped` when its job is being stopped); not counted as lost. False when stale. */
+  releaseShard(params: { shardId: string; epoch: number; nowMs: number }): Promise<boolean>;
+  /**
+   * Ends leases that are over: `ready` again with one more lost lease; after two the rest of the shard is bisected;
+   * `poisoned`: single items after three, to be failed by the caller (`claimShard`, `settle`).
+   */
+  expireLeases(params: { nowMs: number; limit: number }): Promise<{ released: number; bisected: number; poisoned: ShardRecord[]; jobIds: string[] }>;
+  /** Ends the leases of a runner that is known to be dead now: they expire at once. */
+  expireRunner(params: { runnerId: string; nowMs: number }): Promise<number>;
+  /** I13: after the ledger was away every lease gets one full lease time, every job the time that was lost. */
+  forgiveOutage(params: { leaseMs: number; outageMs: number; nowMs: number }): Promise<void>;
+
+  // ── ending jobs ────────────────────────────────────────────────────────────────────────────────────────────────
+  /** Jobs past `expiresAtMs` that have not ended and are not being stopped. */
+  listExpired(params: { nowMs: number; limit: number }): Promise<JobRecord[]>;
+  /** `cancelling` jobs to `finalizing`: those without leased shards, and after `graceBeforeMs` those with (fenced). */
+  advanceStopping(params: { graceBeforeMs: number; nowMs: number }): Promise<string[]>;
+  /** Takes one `finalizing` job that nobody else works on (a time-limited claim), or `null`. */
+  claimFinalization(params: { jobId?: string; owner: string; claimMs: number; nowMs: number }): Promise<JobRecord | null>;
+  /** `finalizing` → terminal, with its files, in one transaction; false when the claim was lost. */
+  finishJob(params: {
+    jobId: string;
+    owner: string;
+    state: JobState;
+    cancelled: number;
+    expired: number;
+    outputFile: FileRecord | null;
+    errorFile: FileRecord | null;
+    nowMs: number;
+  }): Promise<boolean>;
+  abandonFinalization(params: { jobId: string; owner: string }): Promise<void>;
+
+  // ── runners ────────────────────────────────────────────────────────────────────────────────────────────────────
+  saveRunner(params: { report: RunnerReport; nowMs: number }): Promise<void>;
+  removeRunner(params: { runnerId: string }): Promise<void>;
+  listRunners(params: { seenAfterMs: number }): Promise<{ report: RunnerReport; lastSeenAtMs: number }[]>;
+
+  // ── upkeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
+  /** Drops idempotency rows older than their time. */
+  forgetIdempotency(params: { explicitBeforeMs: number; implicitBeforeMs: number }): Promise<void>;
+  /** Whether any row names this blob: for the orphan sweep. */
+  isBlobReferenced(params: { key: string }): Promise<boolean>;
+  /** Ready and leased shards, by lane. */
+  backlog(): Promise<{ model: string; priority: Priority; readyShards: number; leasedShards: number; readyItems: number }[]>;
+}
+
+/**
+ * How a create is recognised when it comes again. With `key` (the client's header) a row of that key decides: same
+ * fingerprint → `replayed`, another → `conflict`. Without, `isRetry` (an SDK's own retry, `x-stainless-retry-count` >
+ * 0) finds the newest create of the same content inside the implicit window; a first attempt always creates.
+ */
+export interface IdempotencyClaim {
+  readonly projectId: string;
+  /** e.g. `POST /v1/batches`. */
+  readonly route: string;
+  readonly key: string | null;
+  /** SHA-256 (hex) of canonical JSON or of the uploaded bytes with the options. */
+  readonly fingerprint: string;
+  readonly isRetry: boolean;
+}
+
+export type CreateOutcome<T> =
+  | { readonly outcome: 'created'; readonly record: T }
+  | { readonly outcome: 'replayed'; readonly record: T }
+  | { readonly outcome: 'conflict' };
+
+export interface NewShard {
+  readonly first: number;
+  readonly count: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly model: string;
+}
+
+export interface JobActivity {
+  /** Items of leased shards that have not ended. */
+  readonly runningItems: number;
+  /** Settled inside the window, and when the first of those segments was settled. */
+  readonly settledItems: number;
+  readonly settledUsage: UsageTotals;
+  readonly oldestSettledAtMs: number | null;
+}

@@ -1,0 +1,119 @@
+import type { EndReason, InputError, ItemError, JobState, Mask, Priority } from '@batch-infer/contracts';
+import type { JobOptions } from '@batch-infer/contracts/native';
+import type { ScanSummary } from '@batch-infer/contracts/jsonl';
+
+/** Rows of the ledger as the rest of the control plane sees them. Times are epoch milliseconds. */
+
+export interface FileRecord {
+  readonly id: string;
+  readonly projectId: string;
+  readonly purpose: string;
+  readonly filename: string;
+  readonly bytes: number;
+  readonly sha256: string | null;
+  readonly blobKey: string;
+  /** Present on scanned input files. */
+  readonly summary: ScanSummary | null;
+  /** True for inputs handed over with the job itself: listed nowhere, gone with the job. */
+  readonly internal: boolean;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | null;
+}
+
+export interface UsageTotals {
+  readonly inputTokens: number;
+  readonly cachedInputTokens: number;
+  readonly outputTokens: number;
+  readonly reasoningTokens: number;
+}
+
+export interface ErrorGroup {
+  readonly code: string;
+  readonly message: string;
+  readonly count: number;
+  readonly sample: { readonly index: number; readonly custom_id: string };
+}
+
+export interface JobRecord {
+  readonly id: string;
+  readonly projectId: string;
+  readonly state: JobState;
+  /** Dialect it came in by: which fields of other dialects make sense. */
+  readonly dialect: 'native' | 'openai' | 'anthropic';
+  readonly inputFileId: string;
+  readonly inputBlobKey: string;
+  readonly options: JobOptions;
+  readonly models: readonly string[];
+  readonly priority: Priority;
+  readonly completionWindow: string;
+  readonly total: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  /** Set at the end: items that were never run. */
+  readonly cancelled: number;
+  readonly expired: number;
+  readonly usage: UsageTotals;
+  readonly errorGroups: readonly ErrorGroup[];
+  readonly inputErrors: readonly InputError[];
+  /** Why it is being ended; `null` while it runs. */
+  readonly endReason: EndReason | null;
+  readonly outputFileId: string | null;
+  readonly errorFileId: string | null;
+  /** Grows with every change that a reader could see: the ETag. */
+  readonly version: number;
+  readonly createdAtMs: number;
+  readonly queuedAtMs: number | null;
+  readonly startedAtMs: number | null;
+  readonly finalizingAtMs: number | null;
+  readonly cancellingAtMs: number | null;
+  readonly finishedAtMs: number | null;
+  readonly expiresAtMs: number;
+}
+
+export type ShardState = 'ready' | 'leased' | 'done' | 'split' | 'stopped';
+
+export interface ShardRecord {
+  readonly id: string;
+  readonly jobId: string;
+  readonly projectId: string;
+  /** Position of the original shard in the job; halves of a bisected shard keep it. At most 256 items share it. */
+  readonly ordinal: number;
+  /** Work-file position of the first item; equal to its index while plan order is input order. */
+  readonly first: number;
+  readonly count: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly model: string;
+  readonly priority: Priority;
+  readonly state: ShardState;
+  readonly epoch: number;
+  readonly doneMask: Mask;
+  readonly badMask: Mask;
+  readonly lostLeases: number;
+  readonly runnerId: string | null;
+  readonly leaseUntilMs: number | null;
+  readonly offeredAtMs: number | null;
+}
+
+export interface SegmentRecord {
+  readonly jobId: string;
+  /** Grows by one with every settle of the job: completion order, and the cursor of readers. */
+  readonly sequence: number;
+  readonly shardId: string;
+  readonly ordinal: number;
+  readonly blobKey: string;
+  readonly bytes: number;
+  /** Items of this segment that it decided, as positions from `first`; lines of other items are to be skipped. */
+  readonly first: number;
+  readonly decided: Mask;
+  readonly settledAtMs: number;
+}
+
+/** What `settle` tells the ledger of one ended item. */
+export interface ItemOutcome {
+  readonly index: number;
+  readonly customId: string;
+  readonly ok: boolean;
+  readonly error: ItemError | null;
+  readonly usage: UsageTotals | null;
+}

@@ -1,0 +1,48 @@
+import type { Offer } from '@batch-infer/contracts/runner-protocol';
+
+/**
+ * How offers travel from the control plane to the runners. The transport is not trusted (I4): it may lose, double,
+ * reorder and delay; the ledger decides. Implementations: `direct` (long poll), `kafka`, and the chaos transport of
+ * the testkit; all run `transportConformance`.
+ */
+export interface OfferPublisher {
+  /**
+   * Hands offers over. Resolves when the transport has taken them; rejects when it could not within its own deadline
+   * (the sweeper offers again).
+   */
+  publish(params: { offers: readonly Offer[]; signal?: AbortSignal }): Promise<void>;
+  /** `up`, or why offers do not travel now, for readiness and `waiting_for`. */
+  health(): TransportHealth;
+  close(): Promise<void>;
+}
+
+export interface OfferSubscription {
+  /**
+   * Stops and starts delivery: a full runner pauses. Takes effect for offers not yet handed to the handler. Idempotent.
+   */
+  pause(): void;
+  resume(): void;
+  health(): TransportHealth;
+  /** Leaves the group. Offers whose handler has not answered may be delivered again, to anybody. */
+  close(): Promise<void>;
+}
+
+export interface OfferSubscriber {
+  /**
+   * Delivers the offers of these models to `handle`, until closed. Starts delivering at once unless `paused`.
+   * Lanes of all three priorities are read, higher ones first where the transport can.
+   */
+  subscribe(params: { models: readonly string[]; handle: OfferHandler; paused?: boolean }): Promise<OfferSubscription>;
+}
+
+/**
+ * Must answer in milliseconds: it claims and hands the shard on, it does not run it. It never throws.
+ * - `taken`: claimed, or refused for good: the transport may forget the offer (I7).
+ * - `busy`: not now: the transport keeps the offer, pauses, and delivers it again after `retryAfterMs`.
+ */
+export type OfferHandler = (offer: Offer) => Promise<{ outcome: 'taken' } | { outcome: 'busy'; retryAfterMs: number }>;
+
+export interface TransportHealth {
+  readonly state: 'up' | 'degraded' | 'down';
+  readonly reason: string | null;
+}
