@@ -1,0 +1,45 @@
+import { describe, expect, it } from 'vitest';
+import { listFiles, readText } from './workspace.ts';
+
+const files = listFiles();
+const sources = files.filter(
+  (path) => /\.(ts|mts|js|mjs)$/.test(path) && !path.startsWith('scripts/boundaries/'),
+);
+
+/** `path:line` of every line that matches. */
+function findLines(paths: readonly string[], pattern: RegExp): string[] {
+  return paths.flatMap((path) =>
+    readText(path)
+      .split('\n')
+      .flatMap((line, index) => (pattern.test(line) ? [`${path}:${index + 1}: ${line.trim()}`] : [])),
+  );
+}
+
+describe('the lockfile', () => {
+  it('names no registry host', () => {
+    expect(findLines(['package-lock.json'], /"resolved": "http/)).toEqual([]);
+  });
+});
+
+describe('every source file', () => {
+  it('carries no inline exception from lint or types', () => {
+    const pattern = /biome-ignore|eslint-disable|@ts-(?:ignore|expect-error|nocheck)|v8 ignore/;
+    expect(findLines(sources, pattern)).toEqual([]);
+  });
+
+  it('has no type assertion through unknown and no any', () => {
+    expect(findLines(sources, /\bas unknown as\b|\bas any\b|: any\b|<any>/)).toEqual([]);
+  });
+
+  it('leaves nothing to do later', () => {
+    expect(findLines(sources, /\b(?:TODO|FIXME|XXX|HACK)\b/)).toEqual([]);
+  });
+
+  it('names no folder of the machine it was written on', () => {
+    expect(findLines(sources, /(?:^|['"`\s(])\/(?:work|home\/\w+|Users\/\w+|root)\//)).toEqual([]);
+  });
+
+  it('has a kebab-case name', () => {
+    expect(sources.filter((path) => !/^[a-z0-9.-]+$/.test(path.split('/').at(-1) ?? ''))).toEqual([]);
+  });
+});
