@@ -33,24 +33,76 @@ export interface FailureRule {
 }
 
 export const FAILURE_RULES: Record<FailureCode, FailureRule> = {
-  invalid_request: { retry: 'final', type: 'invalid_request_error', message: 'The engine refused the request.' },
+  invalid_request: {
+    retry: 'final',
+    type: 'invalid_request_error',
+    message: 'The engine refused the request.',
+  },
   context_length_exceeded: {
     retry: 'final',
     type: 'invalid_request_error',
     message: "The prompt and the requested output do not fit in the model's context window.",
   },
-  model_not_found: { retry: 'final', type: 'not_found_error', message: 'The engine does not serve this model.' },
-  engine_unauthorized: { retry: 'final', type: 'authentication_error', message: "The engine refused the runner's API key." },
-  unsupported_endpoint: { retry: 'final', type: 'invalid_request_error', message: 'The engine does not serve this endpoint.' },
-  engine_error: { retry: 'charged', type: 'server_error', message: 'The engine failed while it ran the request.' },
-  engine_unreachable: { retry: 'uncharged', type: 'server_error', message: 'The engine could not be reached.' },
-  connection_lost: { retry: 'charged', type: 'server_error', message: 'The connection to the engine broke before the answer was complete.' },
-  item_timeout: { retry: 'charged', type: 'timeout_error', message: 'The engine did not answer within item_timeout_ms.' },
-  invalid_response: { retry: 'charged', type: 'server_error', message: 'The engine answered with something that is not a valid response.' },
-  engine_aborted: { retry: 'uncharged', type: 'server_error', message: 'The engine stopped before the answer was complete.' },
-  engine_overloaded: { retry: 'uncharged', type: 'rate_limit_error', message: 'The engine has no room for the request now.' },
-  worker_lost: { retry: 'final', type: 'server_error', message: 'The runner died every time it ran this item.' },
-  job_cancelled: { retry: 'final', type: 'batch_cancelled', message: 'This request was not executed because the batch was cancelled.' },
+  model_not_found: {
+    retry: 'final',
+    type: 'not_found_error',
+    message: 'The engine does not serve this model.',
+  },
+  engine_unauthorized: {
+    retry: 'final',
+    type: 'authentication_error',
+    message: "The engine refused the runner's API key.",
+  },
+  unsupported_endpoint: {
+    retry: 'final',
+    type: 'invalid_request_error',
+    message: 'The engine does not serve this endpoint.',
+  },
+  engine_error: {
+    retry: 'charged',
+    type: 'server_error',
+    message: 'The engine failed while it ran the request.',
+  },
+  engine_unreachable: {
+    retry: 'uncharged',
+    type: 'server_error',
+    message: 'The engine could not be reached.',
+  },
+  connection_lost: {
+    retry: 'charged',
+    type: 'server_error',
+    message: 'The connection to the engine broke before the answer was complete.',
+  },
+  item_timeout: {
+    retry: 'charged',
+    type: 'timeout_error',
+    message: 'The engine did not answer within item_timeout_ms.',
+  },
+  invalid_response: {
+    retry: 'charged',
+    type: 'server_error',
+    message: 'The engine answered with something that is not a valid response.',
+  },
+  engine_aborted: {
+    retry: 'uncharged',
+    type: 'server_error',
+    message: 'The engine stopped before the answer was complete.',
+  },
+  engine_overloaded: {
+    retry: 'uncharged',
+    type: 'rate_limit_error',
+    message: 'The engine has no room for the request now.',
+  },
+  worker_lost: {
+    retry: 'final',
+    type: 'server_error',
+    message: 'The runner died every time it ran this item.',
+  },
+  job_cancelled: {
+    retry: 'final',
+    type: 'batch_cancelled',
+    message: 'This request was not executed because the batch was cancelled.',
+  },
   job_expired: {
     retry: 'final',
     type: 'batch_expired',
@@ -71,6 +123,7 @@ export interface ItemError {
 export function itemError(code: FailureCode, engineMessage?: string): ItemError {
   const rule = FAILURE_RULES[code];
   const message = engineMessage ? engineMessage.slice(0, 2_000) : rule.message;
-  const retryable = rule.retry !== 'final' || code === 'worker_lost' || code === 'job_cancelled' || code === 'job_expired';
+  const retryable =
+    rule.retry !== 'final' || code === 'worker_lost' || code === 'job_cancelled' || code === 'job_expired';
   return { code, type: rule.type, message, retryable };
 }

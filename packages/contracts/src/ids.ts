@@ -4,7 +4,18 @@
  *
  * One job has three names, one for each dialect; they differ only in the prefix.
  */
-export type IdPrefix = 'job' | 'file' | 'upload' | 'shard' | 'seg' | 'key' | 'proj' | 'req' | 'run' | 'evt' | 'whe';
+export type IdPrefix =
+  | 'job'
+  | 'file'
+  | 'upload'
+  | 'shard'
+  | 'seg'
+  | 'key'
+  | 'proj'
+  | 'req'
+  | 'run'
+  | 'evt'
+  | 'whe';
 
 const SEPARATOR: Partial<Record<IdPrefix, string>> = { file: '-' };
 

@@ -65,6 +65,8 @@ export const LIMITS = {
 export function parseDurationMs(text: string): number | null {
   const match = /^(\d{1,9})\s*(ms|s|m|h|d)$/.exec(text);
   if (!match) return null;
-  const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 'ms' | 's' | 'm' | 'h' | 'd'];
+  const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[
+    match[2] as 'ms' | 's' | 'm' | 'h' | 'd'
+  ];
   return Number(match[1]) * unitMs;
 }

@@ -5,7 +5,8 @@ export const MASK_BYTES = 32;
 
 export const emptyMask = (): Mask => new Uint8Array(MASK_BYTES);
 
-export const hasBit = (mask: Mask, position: number): boolean => ((mask[position >> 3] ?? 0) & (1 << (position & 7))) !== 0;
+export const hasBit = (mask: Mask, position: number): boolean =>
+  ((mask[position >> 3] ?? 0) & (1 << (position & 7))) !== 0;
 
 export function setBit(mask: Mask, position: number): void {
   mask[position >> 3] = (mask[position >> 3] ?? 0) | (1 << (position & 7));
@@ -29,7 +30,8 @@ export function countBits(mask: Mask): number {
 /** Positions whose bit is set, ascending. */
 export function positionsOf(mask: Mask): number[] {
   const positions: number[] = [];
-  for (let position = 0; position < MASK_BYTES * 8; position += 1) if (hasBit(mask, position)) positions.push(position);
+  for (let position = 0; position < MASK_BYTES * 8; position += 1)
+    if (hasBit(mask, position)) positions.push(position);
   return positions;
 }
 
@@ -40,10 +42,12 @@ export function fullMask(count: number): Mask {
   return mask;
 }
 
-export const orMasks = (left: Mask, right: Mask): Mask => left.map((byte, index) => byte | (right[index] ?? 0));
+export const orMasks = (left: Mask, right: Mask): Mask =>
+  left.map((byte, index) => byte | (right[index] ?? 0));
 
 /** Bits of `left` that are not in `right`. */
-export const minusMask = (left: Mask, right: Mask): Mask => left.map((byte, index) => byte & ~(right[index] ?? 0));
+export const minusMask = (left: Mask, right: Mask): Mask =>
+  left.map((byte, index) => byte & ~(right[index] ?? 0));
 
 export const maskToBase64 = (mask: Mask): string => btoa(String.fromCharCode(...mask));
 

@@ -10,7 +10,11 @@ export const jsonObject = z.record(z.string(), z.unknown());
 export const completionWindow = z.string().refine(
   (text) => {
     const durationMs = parseDurationMs(text);
-    return durationMs !== null && durationMs >= LIMITS.completionWindowMinMs && durationMs <= LIMITS.completionWindowMaxMs;
+    return (
+      durationMs !== null &&
+      durationMs >= LIMITS.completionWindowMinMs &&
+      durationMs <= LIMITS.completionWindowMaxMs
+    );
   },
   { error: 'must be a duration between "1m" and "30d", such as "24h"' },
 );
@@ -54,13 +58,19 @@ export const createJobRequest = jobOptions
     dry_run: z.boolean().optional(),
   })
   .strict()
-  .refine((body) => [body.input, body.items, body.file_id].filter((part) => part !== undefined).length === 1, {
-    error: 'exactly one of input, items and file_id must be given',
-  });
+  .refine(
+    (body) => [body.input, body.items, body.file_id].filter((part) => part !== undefined).length === 1,
+    {
+      error: 'exactly one of input, items and file_id must be given',
+    },
+  );
 export type CreateJobRequest = z.infer<typeof createJobRequest>;
 
 export const retryJobRequest = z.strictObject({
-  status: z.array(z.enum(['failed', 'expired', 'cancelled'])).min(1).optional(),
+  status: z
+    .array(z.enum(['failed', 'expired', 'cancelled']))
+    .min(1)
+    .optional(),
 });
 
 export const jobCounts = z.object({
@@ -148,7 +158,12 @@ export const jobList = z.object({
 });
 export type JobList = z.infer<typeof jobList>;
 
-export const itemError = z.object({ code: z.string(), type: z.string(), message: z.string(), retryable: z.boolean() });
+export const itemError = z.object({
+  code: z.string(),
+  type: z.string(),
+  message: z.string(),
+  retryable: z.boolean(),
+});
 
 /** One line of `GET /v1/jobs/{id}/results`. */
 export const resultLine = z.object({

@@ -37,7 +37,12 @@ export const batch = z.object({
     .object({
       object: z.literal('list'),
       data: z.array(
-        z.object({ code: z.string(), message: z.string(), param: z.string().nullable(), line: z.int().nullable() }),
+        z.object({
+          code: z.string(),
+          message: z.string(),
+          param: z.string().nullable(),
+          line: z.int().nullable(),
+        }),
       ),
     })
     .nullable(),
@@ -73,7 +78,10 @@ export const createBatchRequest = z.object({
   endpoint: z.string(),
   completion_window: z.string(),
   metadata: metadata.nullable().optional(),
-  output_expires_after: z.object({ anchor: z.literal('created_at'), seconds: z.int() }).nullable().optional(),
+  output_expires_after: z
+    .object({ anchor: z.literal('created_at'), seconds: z.int() })
+    .nullable()
+    .optional(),
 });
 export type CreateBatchRequest = z.infer<typeof createBatchRequest>;
 
@@ -81,6 +89,10 @@ export type CreateBatchRequest = z.infer<typeof createBatchRequest>;
 export interface BatchResultLine {
   readonly id: string;
   readonly custom_id: string;
-  readonly response: { readonly status_code: number; readonly request_id: string; readonly body: unknown } | null;
+  readonly response: {
+    readonly status_code: number;
+    readonly request_id: string;
+    readonly body: unknown;
+  } | null;
   readonly error: { readonly code: string; readonly message: string } | null;
 }

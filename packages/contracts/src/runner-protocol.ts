@@ -57,10 +57,19 @@ export type RunnerReport = z.infer<typeof runnerReport>;
  * breaks and the runner does not come back within some seconds, its leases end at once instead of at their time.
  */
 export const sessionEvent = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('welcome'), lease_ms: z.int(), renew_interval_ms: z.int(), transport: z.enum(['direct', 'kafka']) }),
+  z.object({
+    type: z.literal('welcome'),
+    lease_ms: z.int(),
+    renew_interval_ms: z.int(),
+    transport: z.enum(['direct', 'kafka']),
+  }),
   z.object({ type: z.literal('ping') }),
   /** Stop these jobs' items now: settle what is done, abort the rest, release. */
-  z.object({ type: z.literal('stop'), job_ids: z.array(z.string()), reason: z.enum(['cancelled', 'expired', 'paused', 'error_limit']) }),
+  z.object({
+    type: z.literal('stop'),
+    job_ids: z.array(z.string()),
+    reason: z.enum(['cancelled', 'expired', 'paused', 'error_limit']),
+  }),
 ]);
 export type SessionEvent = z.infer<typeof sessionEvent>;
 

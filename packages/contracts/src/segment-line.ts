@@ -74,8 +74,12 @@ export function* decodeSegment(segment: Uint8Array): Generator<SegmentLine> {
  */
 export function toSingleLine(body: string): string {
   let line = body;
-  if (line.includes('\n') || line.includes('\r') || line.includes('\t')) line = line.replace(/[\r\n\t]+/g, ' ');
+  if (line.includes('\n') || line.includes('\r') || line.includes('\t'))
+    line = line.replace(/[\r\n\t]+/g, ' ');
   return /[\u2028\u2029\u0085]/.test(line)
-    ? line.replace(/[\u2028\u2029\u0085]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    ? line.replace(
+        /[\u2028\u2029\u0085]/g,
+        (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+      )
     : line;
 }

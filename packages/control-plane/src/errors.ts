@@ -16,7 +16,12 @@ export class DomainError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    details: { param?: string; errors?: readonly InputError[]; retryAfterSeconds?: number; cause?: unknown } = {},
+    details: {
+      param?: string;
+      errors?: readonly InputError[];
+      retryAfterSeconds?: number;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: details.cause });
     this.code = code;

@@ -32,7 +32,11 @@ export interface OfferSubscriber {
    * Delivers the offers of these models to `handle`, until closed. Starts delivering at once unless `paused`.
    * Lanes of all three priorities are read, higher ones first where the transport can.
    */
-  subscribe(params: { models: readonly string[]; handle: OfferHandler; paused?: boolean }): Promise<OfferSubscription>;
+  subscribe(params: {
+    models: readonly string[];
+    handle: OfferHandler;
+    paused?: boolean;
+  }): Promise<OfferSubscription>;
 }
 
 /**
@@ -40,7 +44,9 @@ export interface OfferSubscriber {
  * - `taken`: claimed, or refused for good: the transport may forget the offer (I7).
  * - `busy`: not now: the transport keeps the offer, pauses, and delivers it again after `retryAfterMs`.
  */
-export type OfferHandler = (offer: Offer) => Promise<{ outcome: 'taken' } | { outcome: 'busy'; retryAfterMs: number }>;
+export type OfferHandler = (
+  offer: Offer,
+) => Promise<{ outcome: 'taken' } | { outcome: 'busy'; retryAfterMs: number }>;
 
 export interface TransportHealth {
   readonly state: 'up' | 'degraded' | 'down';

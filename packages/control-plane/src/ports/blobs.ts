@@ -15,7 +15,11 @@ export interface Blobs {
   /** The object's size, or `null` when there is none. */
   head(params: { key: string }): Promise<{ bytes: number; modifiedAtMs: number } | null>;
   /** Pages over keys that start with `prefix`, in key order. */
-  list(params: { prefix: string; after?: string; limit?: number }): Promise<{ key: string; bytes: number; modifiedAtMs: number }[]>;
+  list(params: {
+    prefix: string;
+    after?: string;
+    limit?: number;
+  }): Promise<{ key: string; bytes: number; modifiedAtMs: number }[]>;
   /** Deletes an object; deleting what is not there is no error. */
   delete(params: { key: string }): Promise<void>;
   /** Answers when the store can be read and written. */

@@ -1,6 +1,13 @@
 import type { EndReason, InputError, JobState, Priority } from '@batch-infer/contracts';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
-import type { FileRecord, ItemOutcome, JobRecord, SegmentRecord, ShardRecord, UsageTotals } from './records.js';
+import type {
+  FileRecord,
+  ItemOutcome,
+  JobRecord,
+  SegmentRecord,
+  ShardRecord,
+  UsageTotals,
+} from './records.js';
 
 /**
  * The ledger: the only authority on what is true. Every method is one transaction. Implementations: Kysely over SQLite
@@ -14,11 +21,24 @@ export interface Ledger {
   close(): Promise<void>;
 
   // ── files and jobs ─────────────────────────────────────────────────────────────────────────────────────────────
-  createFile(params: { file: FileRecord; idempotency: IdempotencyClaim; nowMs: number }): Promise<CreateOutcome<FileRecord>>;
+  createFile(params: {
+    file: FileRecord;
+    idempotency: IdempotencyClaim;
+    nowMs: number;
+  }): Promise<CreateOutcome<FileRecord>>;
   getFile(params: { projectId: string; id: string }): Promise<FileRecord | null>;
-  listFiles(params: { projectId: string; purpose?: string; order?: 'asc' | 'desc'; after?: string; limit: number }): Promise<FileRecord[]>;
+  listFiles(params: {
+    projectId: string;
+    purpose?: string;
+    order?: 'asc' | 'desc';
+    after?: string;
+    limit: number;
+  }): Promise<FileRecord[]>;
   /** Refuses (`in_use`) while a job that has not ended reads it. Returns the blob key to delete. */
-  deleteFile(params: { projectId: string; id: string }): Promise<{ outcome: 'deleted'; blobKey: string } | { outcome: 'in_use' | 'not_found' }>;
+  deleteFile(params: {
+    projectId: string;
+    id: string;
+  }): Promise<{ outcome: 'deleted'; blobKey: string } | { outcome: 'in_use' | 'not_found' }>;
   /** Files whose `expiresAtMs` has passed and that no living job reads, removed; their blob keys. */
   expireFiles(params: { nowMs: number; limit: number }): Promise<string[]>;
 
@@ -34,7 +54,12 @@ export interface Ledger {
     nowMs: number;
   }): Promise<CreateOutcome<JobRecord>>;
   /** Inserts the shards of a `validating` job and moves it to `queued`; false when it was not `validating` any more. */
-  planJob(params: { jobId: string; shards: readonly NewShard[]; models: readonly string[]; nowMs: number }): Promise<boolean>;
+  planJob(params: {
+    jobId: string;
+    shards: readonly NewShard[];
+    models: readonly string[];
+    nowMs: number;
+  }): Promise<boolean>;
   /** `validating` → `failed` with the bad lines. */
   refuseJob(params: { jobId: string; errors: readonly InputError[]; nowMs: number }): Promise<boolean>;
   /** Jobs left `validating` by a dead process. */
@@ -61,7 +86,12 @@ export interface Ledger {
    * Cancel or expire: `queued|running|validating` → `cancelling` (or `finalizing` at once when nothing is leased). No
    * shard of it can be claimed from now on (I12). Idempotent; `null` for an unknown job, `ended` when it has ended.
    */
-  stopJob(params: { projectId: string | null; id: string; reason: EndReason; nowMs: number }): Promise<{ outcome: 'stopping' | 'ended'; job: JobRecord } | null>;
+  stopJob(params: {
+    projectId: string | null;
+    id: string;
+    reason: EndReason;
+    nowMs: number;
+  }): Promise<{ outcome: 'stopping' | 'ended'; job: JobRecord } | null>;
   /** Ended job → `queued` with the named items ready again; `nothing` when no item matches, `running` when not ended. */
   retryJob(params: {
     projectId: string;
@@ -69,12 +99,20 @@ export interface Ledger {
     statuses: readonly ('failed' | 'expired' | 'cancelled')[];
     expiresAtMs: number;
     nowMs: number;
-  }): Promise<{ outcome: 'retrying'; job: JobRecord; items: number; obsoleteFileIds: string[] } | { outcome: 'nothing' | 'running' } | null>;
+  }): Promise<
+    | { outcome: 'retrying'; job: JobRecord; items: number; obsoleteFileIds: string[] }
+    | { outcome: 'nothing' | 'running' }
+    | null
+  >;
 
   /** Segments in completion order behind `afterSequence`. */
   listSegments(params: { jobId: string; afterSequence?: number; limit: number }): Promise<SegmentRecord[]>;
   /** Segments of the original shards `fromOrdinal` to `toOrdinal` (exclusive), by ordinal, then sequence. */
-  listSegmentsByOrdinal(params: { jobId: string; fromOrdinal: number; toOrdinal: number }): Promise<SegmentRecord[]>;
+  listSegmentsByOrdinal(params: {
+    jobId: string;
+    fromOrdinal: number;
+    toOrdinal: number;
+  }): Promise<SegmentRecord[]>;
   /** Shards by ordinal, then first; `split` ones left out. */
   listShards(params: { jobId: string; fromOrdinal: number; toOrdinal: number }): Promise<ShardRecord[]>;
   /** Number of original shards of a job. */
@@ -85,16 +123,31 @@ export interface Ledger {
    * Ready shards to offer, marked offered: never offered, or offered before `staleBeforeMs`. Highest priority first,
    * then oldest job, then ordinal. `models` limits them to what somebody serves; `excludeShardIds` are outstanding.
    */
-  takeOffers(params: { models?: readonly string[]; staleBeforeMs: number; limit: number; nowMs: number }): Promise<ShardRecord[]>;
+  takeOffers(params: {
+    models?: readonly string[];
+    staleBeforeMs: number;
+    limit: number;
+    nowMs: number;
+  }): Promise<ShardRecord[]>;
   /** `ready` at exactly this epoch → `leased` at epoch + 1; the job → `running`. */
-  claimShard(params: { shardId: string; epoch: number; runnerId: string; leaseMs: number; nowMs: number }): Promise<
-    { outcome: 'claimed'; shard: ShardRecord; job: JobRecord } | { outcome: 'refused'; reason: 'stale' | 'ended' | 'unknown' }
+  claimShard(params: {
+    shardId: string;
+    epoch: number;
+    runnerId: string;
+    leaseMs: number;
+    nowMs: number;
+  }): Promise<
+    | { outcome: 'claimed'; shard: ShardRecord; job: JobRecord }
+    | { outcome: 'refused'; reason: 'stale' | 'ended' | 'unknown' }
   >;
   getShard(params: { shardId: string }): Promise<ShardRecord | null>;
   /** In the order asked. `stop`: still held, but the job is being stopped. */
-  renewLeases(params: { runnerId: string; leases: readonly { shardId: string; epoch: number }[]; leaseMs: number; nowMs: number }): Promise<
-    { shardId: string; epoch: number; status: 'held' | 'lost' | 'stop' }[]
-  >;
+  renewLeases(params: {
+    runnerId: string;
+    leases: readonly { shardId: string; epoch: number }[];
+    leaseMs: number;
+    nowMs: number;
+  }): Promise<{ shardId: string; epoch: number; status: 'held' | 'lost' | 'stop' }[]>;
   /**
    * Merges the outcomes of a segment whose object is already stored. Items that had ended are left as they are. When
    * nothing is new, no segment row is written and the answer counts all as repeated. The last item of the last shard
@@ -106,14 +159,27 @@ export interface Ledger {
     segment: { blobKey: string; bytes: number };
     outcomes: readonly ItemOutcome[];
     nowMs: number;
-  }): Promise<{ outcome: 'settled'; accepted: number; repeated: number; shardDone: boolean; stop: boolean; jobId: string } | { outcome: 'lost' }>;
+  }): Promise<
+    | {
+        outcome: 'settled';
+        accepted: number;
+        repeated: number;
+        shardDone: boolean;
+        stop: boolean;
+        jobId: string;
+      }
+    | { outcome: 'lost' }
+  >;
   /** `leased` at this epoch → `ready` (or `stopped` when its job is being stopped); not counted as lost. False when stale. */
   releaseShard(params: { shardId: string; epoch: number; nowMs: number }): Promise<boolean>;
   /**
    * Ends leases that are over: `ready` again with one more lost lease; after two the rest of the shard is bisected;
    * `poisoned`: single items after three, to be failed by the caller (`claimShard`, `settle`).
    */
-  expireLeases(params: { nowMs: number; limit: number }): Promise<{ released: number; bisected: number; poisoned: ShardRecord[]; jobIds: string[] }>;
+  expireLeases(params: {
+    nowMs: number;
+    limit: number;
+  }): Promise<{ released: number; bisected: number; poisoned: ShardRecord[]; jobIds: string[] }>;
   /** Ends the leases of a runner that is known to be dead now: they expire at once. */
   expireRunner(params: { runnerId: string; nowMs: number }): Promise<number>;
   /** I13: after the ledger was away every lease gets one full lease time, every job the time that was lost. */
@@ -125,7 +191,12 @@ export interface Ledger {
   /** `cancelling` jobs to `finalizing`: those without leased shards, and after `graceBeforeMs` those with (fenced). */
   advanceStopping(params: { graceBeforeMs: number; nowMs: number }): Promise<string[]>;
   /** Takes one `finalizing` job that nobody else works on (a time-limited claim), or `null`. */
-  claimFinalization(params: { jobId?: string; owner: string; claimMs: number; nowMs: number }): Promise<JobRecord | null>;
+  claimFinalization(params: {
+    jobId?: string;
+    owner: string;
+    claimMs: number;
+    nowMs: number;
+  }): Promise<JobRecord | null>;
   /** `finalizing` → terminal, with its files, in one transaction; false when the claim was lost. */
   finishJob(params: {
     jobId: string;
@@ -150,7 +221,9 @@ export interface Ledger {
   /** Whether any row names this blob: for the orphan sweep. */
   isBlobReferenced(params: { key: string }): Promise<boolean>;
   /** Ready and leased shards, by lane. */
-  backlog(): Promise<{ model: string; priority: Priority; readyShards: number; leasedShards: number; readyItems: number }[]>;
+  backlog(): Promise<
+    { model: string; priority: Priority; readyShards: number; leasedShards: number; readyItems: number }[]
+  >;
 }
 
 /**

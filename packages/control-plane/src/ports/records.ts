@@ -1,6 +1,6 @@
 import type { EndReason, InputError, ItemError, JobState, Mask, Priority } from '@batch-infer/contracts';
-import type { JobOptions } from '@batch-infer/contracts/native';
 import type { ScanSummary } from '@batch-infer/contracts/jsonl';
+import type { JobOptions } from '@batch-infer/contracts/native';
 
 /** Rows of the ledger as the rest of the control plane sees them. Times are epoch milliseconds. */
 
