@@ -28,12 +28,12 @@ const evaluationFile = path.join(repositoryDirectory, 'examples', 'evaluation', 
 const demoDirectory = path.join(repositoryDirectory, '.local', 'demo');
 const resultsFile = path.join(demoDirectory, 'results.jsonl');
 
-/** A command that ended with an exit code of its own; its message is on stderr already. */
-class CommandFailedError extends Error {
-  /** @param {string} command @param {number} exitCode */
-  constructor(command, exitCode) {
-    super(`${command} ended with exit code ${exitCode}`);
-    this.name = 'CommandFailedError';
+/** An end with a message for people and an exit code of its own. */
+class DemoError extends Error {
+  /** @param {string} message @param {number} exitCode @param {ErrorOptions} [options] */
+  constructor(message, exitCode, options) {
+    super(message, options);
+    this.name = 'DemoError';
     this.exitCode = exitCode;
   }
 }
@@ -92,7 +92,7 @@ async function run(words) {
 async function build() {
   say('Building (fresh packages are skipped) ...');
   const exitCode = await run(['npm', 'run', '--silent', 'build', '--', '--output-logs=errors-only']);
-  if (exitCode !== 0) throw new CommandFailedError('npm run build', exitCode);
+  if (exitCode !== 0) throw new DemoError(`npm run build ended with exit code ${exitCode}`, exitCode);
 }
 
 /**
@@ -117,11 +117,11 @@ async function firstModel(engineUrl) {
     const id = body.data?.[0]?.id;
     if (typeof id === 'string') return id;
   } catch (error) {
-    throw new EngineUnavailableError(`No engine answers at ${url}. Start it, or correct --engine-url.`, {
+    throw new DemoError(`No engine answers at ${url}. Start it, or correct --engine-url.`, 1, {
       cause: error,
     });
   }
-  throw new EngineUnavailableError(`${url} names no model. Name it with --model.`);
+  throw new DemoError(`${url} names no model. Name it with --model.`, 1);
 }
 
 /**
@@ -182,7 +182,8 @@ async function main(options) {
   const exitCode = await run(words);
   const seconds = (performance.now() - startedAtMs) / 1000;
   // 3 is "some items failed": the others have answers, which are worth scoring.
-  if (exitCode !== 0 && exitCode !== 3) throw new CommandFailedError('batch-infer run', exitCode);
+  if (exitCode !== 0 && exitCode !== 3)
+    throw new DemoError(`batch-infer run ended with exit code ${exitCode}`, exitCode);
 
   const results = await readJsonLines(resultsFile);
   const score = scoreResults(expected, results);
@@ -216,7 +217,7 @@ function readOptionsOrExit() {
 try {
   await main(readOptionsOrExit());
 } catch (error) {
-  if (!(error instanceof CommandFailedError || error instanceof EngineUnavailableError)) throw error;
+  if (!(error instanceof DemoError || error instanceof EngineUnavailableError)) throw error;
   say(error.message);
-  process.exitCode = error instanceof CommandFailedError ? error.exitCode : 1;
+  process.exitCode = error instanceof DemoError ? error.exitCode : 1;
 }
