@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { createJobRequest } from './native.js';
+
+const issues = (body: unknown) =>
+  createJobRequest.safeParse(body).error?.issues.map((issue) => issue.message) ?? [];
+
+describe('POST /v1/jobs', () => {
+  it('takes exactly one of input, items and file_id', () => {
+    expect(issues({ input: {} })).toEqual([]);
+    expect(issues({})).toEqual(['exactly one of input, items and file_id must be given']);
+    expect(issues({ input: {}, file_id: 'file-1' })).toEqual([
+      'exactly one of input, items and file_id must be given',
+    ]);
+  });
+
+  it('names the bounds of a completion window', () => {
+    expect(issues({ input: {}, completion_window: '31d' })).toEqual([
+      'must be a duration between "1m" and "30d", such as "24h"',
+    ]);
+    expect(issues({ input: {}, completion_window: '1h' })).toEqual([]);
+  });
+
+  it('refuses keys it does not know', () => {
+    expect(issues({ input: {}, prioritty: 'high' })[0]).toContain('prioritty');
+  });
+
+  it('takes at most 16 metadata pairs', () => {
+    const metadata = Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v']));
+    expect(issues({ input: {}, metadata })).toEqual(['must have at most 16 pairs']);
+  });
+});
