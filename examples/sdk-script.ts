@@ -7,7 +7,7 @@
 // Settings: BATCH_INFER_BASE_URL (http://127.0.0.1:8080), BATCH_INFER_API_KEY (none), BATCH_INFER_MODEL (smollm2-135m).
 import { BatchInfer, JobFailedError, WaitTimeoutError } from '@batch-infer/sdk';
 
-const model = process.env['BATCH_INFER_MODEL'] ?? 'smollm2-135m';
+const model = process.env.BATCH_INFER_MODEL ?? 'smollm2-135m';
 
 const reviews = [
   'The soup was warm and rich, and everybody was kind to us.',

@@ -116,12 +116,14 @@ async function install(targetDirectory, requirementsHash) {
   try {
     await runPip(temporaryDirectory);
     await writeFile(path.join(temporaryDirectory, stampName), `${requirementsHash}\n`);
+    // Somebody else who installed the same at the same time has won, and may be running it already.
+    if (readStamp(targetDirectory) === requirementsHash) return;
     await rm(targetDirectory, { recursive: true, force: true });
     await rename(temporaryDirectory, targetDirectory);
   } catch (error) {
-    await rm(temporaryDirectory, { recursive: true, force: true });
-    // Somebody else who installed the same thing at the same time has won.
     if (readStamp(targetDirectory) !== requirementsHash) throw error;
+  } finally {
+    await rm(temporaryDirectory, { recursive: true, force: true });
   }
 }
 

@@ -11,6 +11,19 @@ import signal
 import sys
 import time
 
+
+
+def starters():
+    """The process that started this one; a shell in between counts together with its own parent."""
+    parent = os.getppid()
+    try:
+        with open(f"/proc/{parent}/stat", encoding="utf-8") as stat:
+            name, _, rest = stat.read().split("(", 1)[1].rpartition(")")
+    except OSError:
+        return (parent,)
+    return (parent, int(rest.split()[1])) if name in ("sh", "dash", "bash") else (parent,)
+
+
 REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 parser.add_argument("--packages", default=os.path.join(REPOSITORY, ".local", "engine"), help="folder pip installed into")
@@ -55,12 +68,12 @@ params.verbosity = arguments.verbosity
 # Blocked before the server makes its threads, so that the wait below is the only one to receive them.
 stop_signals = {signal.SIGTERM, signal.SIGINT}
 signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
-parent = os.getppid()
+started_by = starters()
 server = Server(params)  # returns when the model is loaded and the port is open
 print(f"engine ready {server.listening_address} {arguments.model_alias}", flush=True)
 
 while signal.sigtimedwait(stop_signals, 1.0) is None:
-    if arguments.exit_with_parent and os.getppid() != parent:
+    if arguments.exit_with_parent and starters() != started_by:
         os._exit(0)
 
 # Let running requests end, then leave without the interpreter's clean-up: llama.cpp's own shutdown leaves
