@@ -1,1 +1,2 @@
+export { isBlank, JsonlScanner } from './jsonl/scanner.js';
 export * from './jsonl/types.js';

@@ -11,6 +11,8 @@ export interface ScanOptions {
    * now instead of at job creation.
    */
   readonly requireComplete?: boolean;
+  /** The job's `defaults`, merged under each body: a key that stands here is not missing. */
+  readonly defaults?: Readonly<Record<string, unknown>>;
   readonly maxLineBytes?: number;
   readonly maxItems?: number;
 }

@@ -1,0 +1,228 @@
+import type { InputError } from '../error-codes.js';
+import { LIMITS } from '../limits.js';
+import { IdTable } from './id-table.js';
+import { findJsonFault, isDeeperThan, nestsDeeperThan } from './json-text.js';
+import { checkLine } from './line-check.js';
+import { SummaryBuilder } from './summary-builder.js';
+import type { ScanOptions, ScanResult } from './types.js';
+
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+/** Longer lines have their depth checked before they are parsed. */
+const LONG_LINE_BYTES = 64 * 1024;
+
+/**
+ * Checks a JSONL input while it streams by: encoding, JSON, the fields of each line, ids, limits; and finds shard
+ * boundaries. Memory does not grow with the file but for its ids (16 to 43 bytes each) and its shards.
+ *
+ * A BOM at the start, CRLF, blank lines and a missing last line break are accepted. Line numbers are 1-based and count
+ * blank lines; indices are 0-based and do not. A line is reported with its first fault only.
+ */
+export class JsonlScanner {
+  readonly #options: ScanOptions;
+  readonly #maxLineBytes: number;
+  readonly #maxItems: number;
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  readonly #ids = new IdTable();
+  readonly #summary: SummaryBuilder;
+  readonly #errors: InputError[] = [];
+  #errorCount = 0;
+  /** Pieces of a line that goes on in the next chunk, copied, and their bytes. */
+  #carried: Uint8Array[] = [];
+  #carriedBytes = 0;
+  /** True while the rest of a line that is too long goes by. */
+  #skipping = false;
+  /** True behind `maxItems`: nothing more is checked. */
+  #stopped = false;
+  /** Bytes of whole lines and carried pieces so far. */
+  #bytes = 0;
+  #lineStart = 0;
+  #line = 0;
+  #items = 0;
+
+  constructor(options: ScanOptions = {}) {
+    this.#options = options;
+    this.#maxLineBytes = options.maxLineBytes ?? LIMITS.lineBytes;
+    this.#maxItems = options.maxItems ?? LIMITS.fileItems;
+    this.#summary = new SummaryBuilder(options.model ?? null);
+  }
+
+  /** Errors so far, counted; lets a caller stop early. */
+  get errorCount(): number {
+    return this.#errorCount;
+  }
+
+  /** Takes the next bytes, cut anywhere. The chunk is not kept: its memory may be used again. */
+  push(chunk: Uint8Array): void {
+    if (this.#stopped) {
+      this.#bytes += chunk.length;
+      return;
+    }
+    let from = 0;
+    for (;;) {
+      const to = chunk.indexOf(LINE_FEED, from);
+      if (to === -1) break;
+      this.#bytes += to + 1 - from;
+      this.#endLine(chunk.subarray(from, to));
+      from = to + 1;
+    }
+    if (from < chunk.length) this.#carry(chunk.subarray(from));
+  }
+
+  /** Ends the input. The scanner cannot be used again. */
+  end(): ScanResult {
+    if (!this.#stopped && (this.#carriedBytes > 0 || this.#skipping)) this.#endLine(new Uint8Array(0));
+    if (this.#items === 0 && this.#errorCount === 0) {
+      this.#errorCount = 1;
+      this.#errors.push({
+        line: null,
+        param: null,
+        code: 'empty_file',
+        message: 'The file has no requests: every line is blank',
+      });
+    }
+    return {
+      errors: this.#errors,
+      errorCount: this.#errorCount,
+      summary: this.#summary.finish(this.#items, this.#bytes),
+    };
+  }
+
+  #carry(piece: Uint8Array): void {
+    this.#bytes += piece.length;
+    if (this.#skipping) return;
+    this.#carriedBytes += piece.length;
+    // One more byte than the limit may be the carriage return of a CRLF.
+    if (this.#carriedBytes > this.#maxLineBytes + 1) {
+      this.#skipping = true;
+      this.#carried = [];
+      return;
+    }
+    this.#carried.push(piece.slice());
+  }
+
+  #endLine(tail: Uint8Array): void {
+    this.#line += 1;
+    let bytes = tail;
+    if (this.#carriedBytes > 0 && !this.#skipping) bytes = joined(this.#carried, tail, this.#carriedBytes);
+    const tooLong = this.#skipping || contentLength(bytes) > this.#maxLineBytes;
+    this.#carried = [];
+    this.#carriedBytes = 0;
+    this.#skipping = false;
+    const start = this.#lineStart;
+    this.#lineStart = this.#bytes;
+    if (tooLong) {
+      this.#items += 1;
+      this.#report(
+        'line_too_long',
+        null,
+        `is longer than ${this.#maxLineBytes} bytes, the limit of one line`,
+      );
+      return;
+    }
+    const skipped = start === 0 && hasBom(bytes) ? 3 : 0;
+    const content = skipped === 0 ? bytes : bytes.subarray(skipped);
+    if (!isBlank(content)) this.#checkLine(content, start + skipped);
+  }
+
+  #checkLine(bytes: Uint8Array, offset: number): void {
+    const index = this.#items;
+    if (index >= this.#maxItems) {
+      this.#stopped = true;
+      this.#report(
+        'too_many_items',
+        null,
+        `is request number ${index + 1}, and the limit of one file is ${this.#maxItems}`,
+      );
+      return;
+    }
+    this.#items += 1;
+    const value = this.#parse(bytes);
+    if (value === REFUSED) return;
+    const verdict = checkLine(value, this.#options);
+    if (!verdict.ok) {
+      this.#report(verdict.code, verdict.param, verdict.message);
+      return;
+    }
+    // A line without an id is known by its index, which then must not be another line's id.
+    const customId = verdict.customId ?? String(index);
+    const usedBy = this.#ids.add(customId, this.#line);
+    if (usedBy !== 0) {
+      const what =
+        verdict.customId === null
+          ? `has no custom_id, and its index ${index}`
+          : `custom_id ${JSON.stringify(customId)}`;
+      this.#report('duplicate_custom_id', 'custom_id', `${what} is already the custom_id of line ${usedBy}`);
+      return;
+    }
+    const { url, model } = verdict;
+    if (model !== null && !this.#summary.hasModel(model) && this.#summary.modelCount >= LIMITS.fileModels) {
+      this.#report(
+        'too_many_models',
+        'body.model',
+        `names one model more than the ${LIMITS.fileModels} that one file may have`,
+      );
+      return;
+    }
+    this.#summary.add({ line: this.#line, index, offset, end: this.#bytes, url, model });
+  }
+
+  #parse(bytes: Uint8Array): unknown {
+    const tooDeep = (): typeof REFUSED => {
+      this.#report('too_deep', null, `nests deeper than ${LIMITS.lineDepth} levels, the limit of one line`);
+      return REFUSED;
+    };
+    if (bytes.length > LONG_LINE_BYTES && nestsDeeperThan(bytes, LIMITS.lineDepth)) return tooDeep();
+    let text: string;
+    try {
+      text = this.#decoder.decode(bytes);
+    } catch {
+      this.#report('invalid_utf8', null, 'is not valid UTF-8');
+      return REFUSED;
+    }
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      const { column, reason } = findJsonFault(text);
+      this.#report('invalid_json', null, `is not valid JSON: ${reason} (column ${column})`);
+      return REFUSED;
+    }
+    return isDeeperThan(value, LIMITS.lineDepth) ? tooDeep() : value;
+  }
+
+  #report(code: string, param: string | null, message: string): void {
+    this.#errorCount += 1;
+    if (this.#errors.length < LIMITS.reportedErrors) {
+      const joint = param === null || code === 'duplicate_custom_id' ? ' ' : ': ';
+      this.#errors.push({ line: this.#line, param, code, message: `Line ${this.#line}${joint}${message}` });
+    }
+  }
+}
+
+const REFUSED = Symbol('refused');
+
+function joined(pieces: readonly Uint8Array[], tail: Uint8Array, carriedBytes: number): Uint8Array {
+  const line = new Uint8Array(carriedBytes + tail.length);
+  let at = 0;
+  for (const piece of pieces) {
+    line.set(piece, at);
+    at += piece.length;
+  }
+  line.set(tail, at);
+  return line;
+}
+
+const hasBom = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+
+const contentLength = (bytes: Uint8Array): number =>
+  bytes.at(-1) === CARRIAGE_RETURN ? bytes.length - 1 : bytes.length;
+
+/** Only white space: such a line is no request. */
+export function isBlank(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at];
+    if (byte !== 0x20 && byte !== 0x09 && byte !== CARRIAGE_RETURN) return false;
+  }
+  return true;
+}
