@@ -1,1 +1,2 @@
-export {};
+/** The offer port. Its implementations stand in the subpaths `direct` and `kafka`. */
+export * from './port.js';

@@ -11,9 +11,29 @@ export interface OfferPublisher {
    * (the sweeper offers again).
    */
   publish(params: { offers: readonly Offer[]; signal?: AbortSignal }): Promise<void>;
+  /**
+   * Of transports that know who waits (direct): the dispatcher takes offers from the ledger only as they are wanted.
+   * Absent: the dispatcher publishes up to its window in each lane (I8).
+   */
+  readonly demand?: OfferDemand;
   /** `up`, or why offers do not travel now, for readiness and `waiting_for`. */
   health(): TransportHealth;
   close(): Promise<void>;
+}
+
+export interface OfferDemand {
+  /** Who waits now and how many offers each would take, longest waiting first. */
+  waiting(): readonly WaitingRunner[];
+  /** Calls back whenever somebody begins to wait. */
+  onWaiting(listener: () => void): void;
+  /** Calls back with offers that were handed over but cannot have arrived. */
+  onReturned(listener: (offers: readonly Offer[]) => void): void;
+}
+
+export interface WaitingRunner {
+  readonly runnerId: string;
+  readonly models: readonly string[];
+  readonly max: number;
 }
 
 export interface OfferSubscription {
