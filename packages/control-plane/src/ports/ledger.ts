@@ -121,14 +121,18 @@ export interface Ledger {
   // ── leases (I3, I5, I6) ────────────────────────────────────────────────────────────────────────────────────────
   /**
    * Ready shards to offer, marked offered: never offered, or offered before `staleBeforeMs`. Highest priority first,
-   * then oldest job, then ordinal. `models` limits them to what somebody serves; `excludeShardIds` are outstanding.
+   * then oldest job, then ordinal; with `pick` as it says, and only what it returns is marked. `models` limits them to
+   * what somebody serves.
    */
   takeOffers(params: {
     models?: readonly string[];
     staleBeforeMs: number;
     limit: number;
     nowMs: number;
+    pick?: OfferPicker;
   }): Promise<ShardRecord[]>;
+  /** Ready shards are as if never offered: a publish failed, or who had the offers is dead. */
+  withdrawOffers(params: { shardIds: readonly string[] }): Promise<void>;
   /** `ready` at exactly this epoch → `leased` at epoch + 1; the job → `running`. */
   claimShard(params: {
     shardId: string;
@@ -221,10 +225,33 @@ export interface Ledger {
   /** Whether any row names this blob: for the orphan sweep. */
   isBlobReferenced(params: { key: string }): Promise<boolean>;
   /** Ready and leased shards, by lane. */
-  backlog(): Promise<
-    { model: string; priority: Priority; readyShards: number; leasedShards: number; readyItems: number }[]
-  >;
+  backlog(): Promise<LaneBacklog[]>;
 }
+
+export interface LaneBacklog {
+  readonly model: string;
+  readonly priority: Priority;
+  readonly readyShards: number;
+  /** Those of the ready ones that were offered and not yet claimed. */
+  readonly offeredShards: number;
+  readonly leasedShards: number;
+  readonly readyItems: number;
+}
+
+/** The shards of one job that may be offered now. */
+export interface OfferQueue {
+  readonly jobId: string;
+  readonly projectId: string;
+  readonly priority: Priority;
+  readonly createdAtMs: number;
+  /** Shards of the job that are leased, or offered after `staleBeforeMs` and not yet claimed. */
+  readonly held: number;
+  /** The next ones by ordinal, at most `limit`. */
+  readonly shards: readonly ShardRecord[];
+}
+
+/** Whose turn it is: at most `limit` shards of the queues, in the order to offer them. Pure. */
+export type OfferPicker = (queues: readonly OfferQueue[], limit: number) => readonly ShardRecord[];
 
 /**
  * How a create is recognised when it comes again. With `key` (the client's header) a row of that key decides: same
