@@ -20,6 +20,9 @@ export const LIMITS = {
   fileModels: 1_000,
   /** Bytes of an uploaded file's name. */
   filenameBytes: 512,
+  /** `expires_after` of files, in seconds (OpenAI's figures: an hour to 30 days). */
+  fileExpiryMinSeconds: 3_600,
+  fileExpiryMaxSeconds: 2_592_000,
   /** Pairs in `metadata`, characters of a key, characters of a value (OpenAI's figures). */
   metadataPairs: 16,
   metadataKeyChars: 64,

@@ -40,6 +40,8 @@ export const jobOptions = z.object({
   /** Merged under each body: a body's own keys win. */
   defaults: jsonObject.optional(),
   metadata: metadata.optional(),
+  /** How long the output and error files are kept behind their creation, in seconds; without it, until deleted. */
+  output_expires_after_seconds: z.int().min(LIMITS.fileExpiryMinSeconds).max(LIMITS.fileExpiryMaxSeconds).optional(),
 });
 export type JobOptions = z.infer<typeof jobOptions>;
 
@@ -164,6 +166,17 @@ export const itemError = z.object({
   message: z.string(),
   retryable: z.boolean(),
 });
+
+/** What `dry_run` answers: what the job would be. Nothing is stored. */
+export const jobPlan = z.object({
+  object: z.literal('job_plan'),
+  items: z.int(),
+  /** Items by model. */
+  models: z.record(z.string(), z.int()),
+  shards: z.int(),
+  input_bytes: z.int(),
+});
+export type JobPlan = z.infer<typeof jobPlan>;
 
 /** One line of `GET /v1/jobs/{id}/results`. */
 export const resultLine = z.object({
