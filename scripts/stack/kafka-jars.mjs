@@ -1,5 +1,5 @@
 // Apache Kafka's jars, by Maven, into a folder keyed by their versions.
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MissingPartError } from './part.mjs';
 import { run } from './processes.mjs';
@@ -40,6 +40,8 @@ export async function locateKafkaJars({ cacheDir, environment, report }) {
     try {
       await copyDependencies(draft);
       writeFileSync(join(draft, 'complete'), `${new Date().toISOString()}\n`);
+      // A temporary folder is its maker's alone; the cache may be shared.
+      chmodSync(draft, 0o755);
       if (existsSync(home) && !isComplete()) rmSync(home, { recursive: true });
       renameSync(draft, home);
     } catch (error) {

@@ -313,8 +313,13 @@ async function createDatabase({ binDir, client, password }) {
       input: `select 'create database ${DATABASE}' where not exists (select from pg_database where datname = '${DATABASE}') \\gexec\n`,
     },
   );
-  if (code !== 0)
-    throw new Error(`postgres: database ${DATABASE} cannot be made: ${lastLines(stderr, /error|fatal/i)}`);
+  if (code === 0) return;
+  const hint = /password authentication failed/.test(stderr)
+    ? '; the data is older than this password: npm run stack:down -- --wipe'
+    : '';
+  throw new Error(
+    `postgres: database ${DATABASE} cannot be made: ${lastLines(stderr, /error|fatal/i)}${hint}`,
+  );
 }
 
 /** @param {Record<string, string>} parameters */

@@ -145,17 +145,17 @@ async function createBucket(endpoint, bucket, credentials) {
  * @param {string} target
  */
 async function install({ cacheDir, report }, target) {
+  const { missing } = await run('go', ['version']);
+  if (missing) throw new MissingPartError(`s3: versitygw is missing, and Go to make it: ${HOW_TO}`);
   report(`s3        compiling versitygw ${VERSION} (1 to 3 minutes, once) …`);
   const draft = mkdtempSync(join(cacheDir, 'versitygw-draft-'));
   try {
-    const { code, missing, stderr } = await run('go', ['install', `${MODULE}@${VERSION}`], {
+    const { code, stderr } = await run('go', ['install', `${MODULE}@${VERSION}`], {
       env: { ...process.env, GOBIN: draft },
     });
-    if (missing) throw new MissingPartError(`s3: versitygw is missing, and Go to make it: ${HOW_TO}`);
     if (code !== 0) {
-      throw new MissingPartError(
-        `s3: versitygw cannot be made (${lastLines(stderr, /go: (?!downloading)|error/)}): ${HOW_TO}`,
-      );
+      const reason = lastLines(stderr, /go: (?!downloading)|error/);
+      throw new MissingPartError(`s3: versitygw cannot be made (${reason}): ${HOW_TO}`);
     }
     mkdirSync(join(target, '..'), { recursive: true });
     renameSync(join(draft, 'versitygw'), target);

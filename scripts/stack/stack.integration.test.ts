@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PartName, type RunningStack, startStack } from './index.mjs';
 
 const run = promisify(execFile);
+
 /** A first start on a machine downloads Kafka and compiles the S3 server. */
 const FIRST_START_MS = 600_000;
 const PARTS: readonly PartName[] = ['kafka', 'postgres', 's3'];
@@ -82,7 +84,7 @@ describe('stack:up and stack:down', () => {
     expect(Object.keys(readPids(dir))).toEqual(['postgres', 's3']);
   });
 
-  it('finds a server whose pid nobody wrote down and starts only what is down', async () => {
+  it('starts only what is down', async () => {
     const before = { pids: readPids(dir), environment: readEnvironmentFile(dir) };
     process.kill(before.pids.postgres ?? 0, 'SIGKILL');
     const { code, stderr } = await command('up', ['--only', 'postgres,s3']);
@@ -91,6 +93,32 @@ describe('stack:up and stack:down', () => {
     expect(stderr).toMatch(/s3 +running/);
     expect(readPids(dir).s3).toBe(before.pids.s3);
     expect(readEnvironmentFile(dir)).toEqual(before.environment);
+  });
+
+  it('finds a server again whose pid nobody wrote down', async () => {
+    const before = readPids(dir);
+    const stateFile = join(dir, 'state.json');
+    const state = JSON.parse(readFileSync(stateFile, 'utf8'));
+    state.parts.s3.pid = null;
+    writeFileSync(stateFile, JSON.stringify(state));
+    expect((await command('up', ['--only', 's3'])).stderr).toMatch(/s3 +running/);
+    expect(readPids(dir)).toEqual(before);
+  });
+
+  it('starts PostgreSQL although the pid that the killed one left behind looks alive', async () => {
+    const pidFile = join(dir, 'postgres/data/postmaster.pid');
+    const owner = statSync(join(dir, 'postgres'));
+    // A parent that never collects its child: the child stays as a zombie.
+    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], { uid: owner.uid, gid: owner.gid });
+    try {
+      const [zombie] = await once(parent.stdout, 'data');
+      process.kill(readPids(dir).postgres ?? 0, 'SIGKILL');
+      writeFileSync(pidFile, readFileSync(pidFile, 'utf8').replace(/^\d+/, String(zombie).trim()));
+      const { code, stderr } = await command('up', ['--only', 'postgres']);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/postgres +started/) });
+    } finally {
+      parent.kill('SIGKILL');
+    }
   });
 
   it('takes another port when the old one went to somebody else', async () => {
@@ -136,9 +164,10 @@ describe('stack:up and stack:down', () => {
   });
 
   it('ends what runs, keeps the data, and can be repeated', async () => {
-    const pids = Object.values(readPids(dir));
+    const environment = readEnvironmentFile(dir);
     expect((await command('down', [])).stderr).toContain('stopped postgres, s3');
-    for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
+    await expect(sql(environment, 'select 1')).rejects.toThrow(/Connection refused/);
+    await expect(s3(environment, 'GET', '/')).rejects.toThrow();
     expect((await command('down', [])).stderr).toContain('nothing was running');
     expect(readPids(dir)).toEqual({});
     expect(existsSync(join(dir, 'env'))).toBe(false);
