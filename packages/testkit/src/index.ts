@@ -1,1 +1,1 @@
-export {};
+export * from './engine-sim/index.js';
