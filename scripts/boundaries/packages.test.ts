@@ -5,7 +5,8 @@ import { packageDirections, testkit } from './package-directions.ts';
 import { listFiles, packageOf, parseImports, readManifest, readText, rootFolder } from './workspace.ts';
 
 const files = listFiles();
-const isTest = (path: string) => path.endsWith('.test.ts');
+/** Conformance suites are tests too: run by the tests of each implementation, and not shipped. */
+const isTest = (path: string) => /(?:\.test|-conformance)\.ts$/.test(path);
 const isWorkspacePackage = (name: string | null): name is string =>
   name !== null && name in packageDirections;
 

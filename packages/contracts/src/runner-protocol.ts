@@ -107,6 +107,8 @@ export const lease = z.object({
   first_index: z.int(),
   /** Items of the shard, ended ones included. */
   count: z.int(),
+  /** Items (lines that are not blank) at the start of the shard's lines that belong to another shard: to be skipped. */
+  skip: z.int().default(0),
   /** Items that have ended already (base64 of a 256-bit mask): not to be run. */
   done_mask: z.string(),
   /** Leases of this shard that ended without a word; its items may crash the engine: run them with care. */

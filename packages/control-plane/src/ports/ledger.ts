@@ -27,6 +27,7 @@ export interface Ledger {
     nowMs: number;
   }): Promise<CreateOutcome<FileRecord>>;
   getFile(params: { projectId: string; id: string }): Promise<FileRecord | null>;
+  /** Newest first unless `asc`, behind `after`. Without internal files; `summary` is left out (`null`). */
   listFiles(params: {
     projectId: string;
     purpose?: string;
@@ -45,6 +46,7 @@ export interface Ledger {
   /**
    * I1: the idempotency row, the input file (when it came with the job) and the job, in one transaction. With `shards`
    * the job is `queued` at once; without, it is `validating` and `planJob` follows.
+   * @throws {DomainError} `not_found` when `file` is `null` and the input file is gone
    */
   createJob(params: {
     job: JobRecord;
@@ -53,16 +55,19 @@ export interface Ledger {
     idempotency: IdempotencyClaim;
     nowMs: number;
   }): Promise<CreateOutcome<JobRecord>>;
-  /** Inserts the shards of a `validating` job and moves it to `queued`; false when it was not `validating` any more. */
+  /**
+   * Inserts the shards of a `validating` job and moves it to `queued`. A job that was stopped before gets them too
+   * (`stopped`, so that its items have a place in the results) and moves to `finalizing`. False when it has them already.
+   */
   planJob(params: {
     jobId: string;
     shards: readonly NewShard[];
     models: readonly string[];
     nowMs: number;
   }): Promise<boolean>;
-  /** `validating` → `failed` with the bad lines. */
+  /** A job without shards → `failed` with the bad lines; it has no items then. */
   refuseJob(params: { jobId: string; errors: readonly InputError[]; nowMs: number }): Promise<boolean>;
-  /** Jobs left `validating` by a dead process. */
+  /** Jobs without shards (`validating`, or stopped since), left by a dead process. */
   listUnplanned(params: { createdBeforeMs: number; limit: number }): Promise<JobRecord[]>;
 
   getJob(params: { projectId: string; id: string }): Promise<JobRecord | null>;
@@ -84,7 +89,8 @@ export interface Ledger {
 
   /**
    * Cancel or expire: `queued|running|validating` → `cancelling` (or `finalizing` at once when nothing is leased). No
-   * shard of it can be claimed from now on (I12). Idempotent; `null` for an unknown job, `ended` when it has ended.
+   * shard of it can be claimed from now on (I12). Idempotent, the first reason stays; a `finalizing` job is left as it
+   * is. `null` for an unknown job, `ended` when it has ended.
    */
   stopJob(params: {
     projectId: string | null;
@@ -92,7 +98,11 @@ export interface Ledger {
     reason: EndReason;
     nowMs: number;
   }): Promise<{ outcome: 'stopping' | 'ended'; job: JobRecord } | null>;
-  /** Ended job → `queued` with the named items ready again; `nothing` when no item matches, `running` when not ended. */
+  /**
+   * Ended job → `queued` with the named items ready again; `nothing` when no item matches, `running` when not ended,
+   * `input_gone` when its input file was deleted. Never-run items that are not named keep their status. The caller
+   * deletes the obsolete output files.
+   */
   retryJob(params: {
     projectId: string;
     id: string;
@@ -101,7 +111,7 @@ export interface Ledger {
     nowMs: number;
   }): Promise<
     | { outcome: 'retrying'; job: JobRecord; items: number; obsoleteFileIds: string[] }
-    | { outcome: 'nothing' | 'running' }
+    | { outcome: 'nothing' | 'running' | 'input_gone' }
     | null
   >;
 
@@ -155,7 +165,8 @@ export interface Ledger {
   /**
    * Merges the outcomes of a segment whose object is already stored. Items that had ended are left as they are. When
    * nothing is new, no segment row is written and the answer counts all as repeated. The last item of the last shard
-   * moves the job to `finalizing`.
+   * moves the job to `finalizing`; too many failures (`max_error_rate`) stop it with the reason `error_limit`.
+   * @throws {RangeError} when an outcome's index is not in the shard
    */
   settle(params: {
     shardId: string;
@@ -171,14 +182,18 @@ export interface Ledger {
         shardDone: boolean;
         stop: boolean;
         jobId: string;
+        /** State of the job after the settle. */
+        jobState: JobState;
       }
     | { outcome: 'lost' }
   >;
   /** `leased` at this epoch → `ready` (or `stopped` when its job is being stopped); not counted as lost. False when stale. */
   releaseShard(params: { shardId: string; epoch: number; nowMs: number }): Promise<boolean>;
   /**
-   * Ends leases that are over: `ready` again with one more lost lease; after two the rest of the shard is bisected;
-   * `poisoned`: single items after three, to be failed by the caller (`claimShard`, `settle`).
+   * Ends leases that are over, each in its own transaction: `ready` again with one more lost lease; after two the rest
+   * of the shard is bisected; `poisoned`: shards of one open item after three, to be failed by the caller (`claimShard`,
+   * `settle`). They are never offered and are named again by each call until they are claimed. `jobIds`: jobs that
+   * changed.
    */
   expireLeases(params: {
     nowMs: number;
@@ -186,7 +201,10 @@ export interface Ledger {
   }): Promise<{ released: number; bisected: number; poisoned: ShardRecord[]; jobIds: string[] }>;
   /** Ends the leases of a runner that is known to be dead now: they expire at once. */
   expireRunner(params: { runnerId: string; nowMs: number }): Promise<number>;
-  /** I13: after the ledger was away every lease gets one full lease time, every job the time that was lost. */
+  /**
+   * I13: after the ledger was away every lease gets one full lease time, every job the time that was lost. Several
+   * processes may report the same outage: time is given back once.
+   */
   forgiveOutage(params: { leaseMs: number; outageMs: number; nowMs: number }): Promise<void>;
 
   // ── ending jobs ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,7 +212,10 @@ export interface Ledger {
   listExpired(params: { nowMs: number; limit: number }): Promise<JobRecord[]>;
   /** `cancelling` jobs to `finalizing`: those without leased shards, and after `graceBeforeMs` those with (fenced). */
   advanceStopping(params: { graceBeforeMs: number; nowMs: number }): Promise<string[]>;
-  /** Takes one `finalizing` job that nobody else works on (a time-limited claim), or `null`. */
+  /**
+   * Takes one `finalizing` job that nobody works on (a time-limited claim), or `null`. With `jobId` the owner of a claim
+   * extends it.
+   */
   claimFinalization(params: {
     jobId?: string;
     owner: string;

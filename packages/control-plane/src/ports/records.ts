@@ -83,6 +83,8 @@ export interface ShardRecord {
   readonly count: number;
   readonly offset: number;
   readonly bytes: number;
+  /** Items at the start of the byte range that belong to another part of a bisected shard; 0 on a whole shard. */
+  readonly skip: number;
   readonly model: string;
   readonly priority: Priority;
   readonly state: ShardState;
@@ -103,8 +105,11 @@ export interface SegmentRecord {
   readonly ordinal: number;
   readonly blobKey: string;
   readonly bytes: number;
-  /** Items of this segment that it decided, as positions from `first`; lines of other items are to be skipped. */
   readonly first: number;
+  /**
+   * Items that this segment decided, as positions from `first`. Lines of other items are to be skipped, and so are
+   * second lines of the same item.
+   */
   readonly decided: Mask;
   readonly settledAtMs: number;
 }

@@ -12,6 +12,14 @@ export interface SignalMap {
   'job-unplanned': [jobId: string];
   /** There are ready shards. */
   'work-ready': [];
+  /** Somebody asked for this shard: its offer is no longer outstanding. */
+  'shard-claimed': [shardId: string];
+  /** A runner was taken for dead: offers that it was given will not be claimed. */
+  'runner-gone': [runnerId: string];
+  /** Leases have come to their end before their time: for the sweeper. */
+  'leases-over': [];
+  /** A lease of a job that is being stopped was given back, perhaps the last: for the finalizer. */
+  'stopped-released': [];
   /** The job is being stopped: tell the runners. */
   'job-stopping': [jobId: string, reason: EndReason];
   /** The job waits for the finalizer. */

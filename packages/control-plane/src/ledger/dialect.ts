@@ -1,0 +1,202 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type BetterSqlite from 'better-sqlite3';
+import { Kysely, PostgresDialect, type RawBuilder, SqliteDialect, type SqliteStatement, sql } from 'kysely';
+import { StorageFullError } from '../ports/blobs.js';
+import type { Schema } from './schema.js';
+
+/** Everything in which the two databases differ stands in this file. */
+
+/** What a query runs in: a transaction, or the database itself for single reads. */
+export interface Session {
+  readonly db: Kysely<Schema>;
+  /** True where rows must be locked by the query that reads them for a change (PostgreSQL). SQLite has one writer. */
+  readonly locksRows: boolean;
+}
+
+/** A session inside `transaction`. */
+export interface TransactionSession extends Session {
+  /** Waits until no other transaction that named the same text is open. */
+  serialize(text: string): Promise<void>;
+}
+
+export interface Database extends Session {
+  /**
+   * Runs `work` in one write transaction; again from the start when the database ended it because of others
+   * (deadlock, serialization failure, busy). Nothing outside the database may be changed inside it.
+   */
+  transaction<T>(work: (session: TransactionSession) => Promise<T>): Promise<T>;
+  /** Runs `work` while no other process migrates. */
+  withMigrationLock<T>(work: () => Promise<T>): Promise<T>;
+  /** SQL type of a mask column. */
+  readonly maskType: 'blob' | 'bytea';
+  /** Condition: the text column holds this text. */
+  contains(column: 'labels', text: string): RawBuilder<boolean>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a database.
+ * @param options.databaseUrl `postgres://…`; without it SQLite in `options.sqliteFile` (`:memory:` for tests)
+ */
+export async function openDatabase(options: {
+  databaseUrl?: string | null;
+  sqliteFile?: string | null;
+  /** Connections to PostgreSQL at most; 10. */
+  maxConnections?: number;
+}): Promise<Database> {
+  if (options.databaseUrl) return openPostgres(options.databaseUrl, options.maxConnections ?? 10);
+  if (options.sqliteFile) return openSqlite(options.sqliteFile);
+  throw new Error('openDatabase needs databaseUrl or sqliteFile.');
+}
+
+// ── SQLite ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+async function openSqlite(file: string): Promise<Database> {
+  const { default: Sqlite } = await import('better-sqlite3');
+  if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true });
+  const connection = new Sqlite(file, { timeout: 5_000 });
+  connection.pragma('journal_mode = WAL');
+  // An accepted job survives a power cut (I1): every commit reaches the disk.
+  connection.pragma('synchronous = FULL');
+  connection.pragma('cache_size = -16384');
+  connection.pragma('temp_store = MEMORY');
+  // Kysely hands the one connection to one transaction at a time (its ConnectionMutex), so they never interleave.
+  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: cachingStatements(connection) }) });
+  return {
+    db,
+    locksRows: false,
+    maskType: 'blob',
+    transaction: (work) => transact(db, false, work),
+    // The data folder's lock keeps other processes out.
+    withMigrationLock: (work) => work(),
+    contains: (column, text) => sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0`,
+    close: async () => {
+      await db.destroy();
+      if (connection.open) connection.close();
+    },
+  };
+}
+
+const CACHED_STATEMENTS = 256;
+
+/**
+ * Keeps prepared statements, which Kysely would prepare again for each query, and begins transactions as writers:
+ * one that begins as a reader cannot always become a writer.
+ */
+function cachingStatements(connection: BetterSqlite.Database): {
+  close(): void;
+  prepare(text: string): SqliteStatement;
+} {
+  const statements = new Map<string, SqliteStatement>();
+  return {
+    close: () => {
+      statements.clear();
+      connection.close();
+    },
+    prepare: (text) => {
+      const known = statements.get(text);
+      if (known !== undefined) return known;
+      const statement = connection.prepare(text === 'begin' ? 'begin immediate' : text);
+      if (statements.size >= CACHED_STATEMENTS) statements.delete(statements.keys().next().value ?? '');
+      statements.set(text, statement);
+      return statement;
+    },
+  };
+}
+
+// ── PostgreSQL ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const INT8_OID = 20;
+const NUMERIC_OID = 1700;
+/** Any constant that other programs in the database do not use for an advisory lock. */
+const MIGRATION_LOCK_ID = 4_211_906_513;
+
+async function openPostgres(databaseUrl: string, maxConnections: number): Promise<Database> {
+  const { Pool, types } = await import('pg');
+  const pool = new Pool({
+    connectionString: databaseUrl,
+    max: maxConnections,
+    application_name: 'batch-infer',
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    statement_timeout: 60_000,
+    idle_in_transaction_session_timeout: 60_000,
+    types: {
+      // Epoch milliseconds, byte counts and sums of them stay below 2^53.
+      getTypeParser: (oid, format) =>
+        oid === INT8_OID || oid === NUMERIC_OID ? Number : types.getTypeParser(oid, format),
+    },
+  });
+  // A connection that breaks while idle is simply replaced; without a listener it would end the process.
+  pool.on('error', () => undefined);
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  return {
+    db,
+    locksRows: true,
+    maskType: 'bytea',
+    transaction: (work) => transact(db, true, work),
+    withMigrationLock: async (work) => {
+      const client = await pool.connect();
+      try {
+        await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK_ID]);
+        return await work();
+      } finally {
+        await client.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK_ID]).catch(() => undefined);
+        client.release();
+      }
+    },
+    contains: (column, text) => sql<boolean>`strpos(${sql.ref(column)}, ${text}) > 0`,
+    close: () => db.destroy(),
+  };
+}
+
+// ── both ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const MAX_ATTEMPTS = 10;
+
+async function transact<T>(
+  db: Kysely<Schema>,
+  locksRows: boolean,
+  work: (session: TransactionSession) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await db.transaction().execute((transaction) =>
+        work({
+          db: transaction,
+          locksRows,
+          serialize: async (text) => {
+            if (!locksRows) return;
+            await sql`select pg_advisory_xact_lock(hashtextextended(${text}, 0))`.execute(transaction);
+          },
+        }),
+      );
+    } catch (error) {
+      if (isStorageFull(error)) {
+        throw new StorageFullError('The disk of the database is full. Free some space and try again.', {
+          cause: error,
+        });
+      }
+      if (attempt >= MAX_ATTEMPTS || !isTransient(error)) throw error;
+    }
+    await delay(Math.random() * Math.min(5 * 2 ** attempt, 500));
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}
+
+/** The transaction was ended because of others and may succeed when it is run again. */
+export function isTransient(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === '40P01' || code === '40001' || code.startsWith('SQLITE_BUSY');
+}
+
+function isStorageFull(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'SQLITE_FULL' || code === '53100';
+}

@@ -1,0 +1,168 @@
+import { newId } from '@batch-infer/contracts';
+import type { Insertable, Selectable } from 'kysely';
+import type { Ledger } from '../ports/ledger.js';
+import type { ShardRecord } from '../ports/records.js';
+import type { Database, Session } from './dialect.js';
+import { lockJobAndShard } from './jobs.js';
+import { toMask, toShardRecord } from './rows.js';
+import type { ShardTable } from './schema.js';
+import { afterLostLease, isEmpty, type ShardPart } from './shard-rules.js';
+import { OPEN_STATES } from './states.js';
+import { finishStopping } from './stopping.js';
+
+type ShardRow = Selectable<ShardTable>;
+
+export async function expireLeases(
+  database: Database,
+  { nowMs, limit }: Parameters<Ledger['expireLeases']>[0],
+): ReturnType<Ledger['expireLeases']> {
+  const over = await database.db
+    .selectFrom('shard')
+    .select(['id', 'job_id', 'epoch'])
+    .where('state', '=', 'leased')
+    .where('lease_until', '<=', nowMs)
+    .orderBy('lease_until')
+    .limit(limit)
+    .execute();
+  const jobIds = new Set<string>();
+  let released = 0;
+  let bisected = 0;
+  for (const { id, job_id: jobId, epoch } of over) {
+    const outcome = await expireLease(database, { shardId: id, epoch, nowMs });
+    if (outcome === null) continue;
+    jobIds.add(jobId);
+    released += 1;
+    if (outcome === 'bisect') bisected += 1;
+  }
+  return { released, bisected, poisoned: await listPoisoned(database, limit), jobIds: [...jobIds] };
+}
+
+/** What became of the shard; `null` when the lease was renewed or ended meanwhile. */
+async function expireLease(
+  database: Database,
+  params: { shardId: string; epoch: number; nowMs: number },
+): Promise<'stopped' | 'ready' | 'bisect' | 'poisoned' | null> {
+  return database.transaction(async (session) => {
+    const found = await lockJobAndShard(session, params.shardId);
+    if (found === null) return null;
+    const { job, shard } = found;
+    const over = shard.lease_until !== null && shard.lease_until <= params.nowMs;
+    if (shard.state !== 'leased' || shard.epoch !== params.epoch || !over) return null;
+    const lostLeases = shard.lost_leases + 1;
+    const masks = { doneMask: toMask(shard.done_mask), badMask: toMask(shard.bad_mask) };
+    const next =
+      job.state === 'running'
+        ? afterLostLease({ count: shard.items, ...masks, lostLeases })
+        : ({ outcome: 'stopped' } as const);
+    await session.db
+      .updateTable('shard')
+      .set({
+        state: next.outcome === 'bisect' ? 'split' : next.outcome,
+        lost_leases: lostLeases,
+        runner_id: null,
+        lease_until: null,
+        offered_at: null,
+      })
+      .where('id', '=', shard.id)
+      .execute();
+    if (next.outcome === 'bisect') {
+      await insertParts(
+        session,
+        { ...shard, lost_leases: lostLeases },
+        next.parts.map((part) => ({ ...part, state: 'ready' })),
+      );
+    }
+    await session.db
+      .updateTable('job')
+      .set({ version: job.version + 1 })
+      .where('id', '=', job.id)
+      .execute();
+    await finishStopping(session, job, params.nowMs);
+    return next.outcome;
+  });
+}
+
+/**
+ * Puts parts in the place of a shard that is `split`. Where inside the byte range a part begins is not known, so each
+ * part keeps the whole range and the number of items to skip.
+ */
+export async function insertParts(
+  { db }: Session,
+  shard: ShardRow,
+  parts: readonly (ShardPart & { readonly state: 'ready' | 'stopped' | 'done' })[],
+): Promise<void> {
+  const rows = parts.map((part): Insertable<ShardTable> => {
+    const doneItems = part.doneMask.reduce((sum, byte) => sum + bitsOf(byte), 0);
+    return {
+      ...shard,
+      id: newId('shard', shard.job_created_at),
+      first_item: shard.first_item + part.from,
+      items: part.count,
+      skip_items: shard.skip_items + part.from,
+      // A part whose items have all ended has nothing to run.
+      state: doneItems === part.count ? 'done' : part.state,
+      epoch: 0,
+      done_mask: isEmpty(part.doneMask) ? null : part.doneMask,
+      bad_mask: isEmpty(part.badMask) ? null : part.badMask,
+      done_items: doneItems,
+      runner_id: null,
+      lease_until: null,
+      offered_at: null,
+    };
+  });
+  await db.insertInto('shard').values(rows).execute();
+}
+
+function bitsOf(byte: number): number {
+  let count = 0;
+  for (let rest = byte; rest !== 0; rest &= rest - 1) count += 1;
+  return count;
+}
+
+async function listPoisoned({ db }: Database, limit: number): Promise<ShardRecord[]> {
+  const rows = await db
+    .selectFrom('shard')
+    .selectAll()
+    .where('state', '=', 'poisoned')
+    .orderBy('job_created_at')
+    .limit(limit)
+    .execute();
+  return rows.map(toShardRecord);
+}
+
+const FORGIVEN_UNTIL = 'outage_forgiven_until';
+
+export async function forgiveOutage(
+  database: Database,
+  { leaseMs, outageMs, nowMs }: Parameters<Ledger['forgiveOutage']>[0],
+): Promise<void> {
+  await database.transaction(async (session) => {
+    await session.serialize(FORGIVEN_UNTIL);
+    await session.db
+      .updateTable('shard')
+      .set({ lease_until: nowMs + leaseMs })
+      .where('state', '=', 'leased')
+      .where('lease_until', '<', nowMs + leaseMs)
+      .execute();
+    const forgiven = await session.db
+      .selectFrom('meta')
+      .select('value')
+      .where('name', '=', FORGIVEN_UNTIL)
+      .executeTakeFirst();
+    const from = Math.max(nowMs - outageMs, forgiven?.value ?? 0);
+    if (from >= nowMs) return;
+    await session.db
+      .updateTable('job')
+      .set((expression) => ({
+        expires_at: expression('expires_at', '+', nowMs - from),
+        version: expression('version', '+', 1),
+      }))
+      .where('state', 'in', OPEN_STATES)
+      .execute();
+    await session.db
+      .insertInto('meta')
+      .values({ name: FORGIVEN_UNTIL, value: nowMs })
+      .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: nowMs }))
+      .execute();
+  });
+}

@@ -1,0 +1,95 @@
+import type { Ledger } from '../ports/ledger.js';
+import type { FileRecord, JobRecord } from '../ports/records.js';
+import type { Database, Session } from './dialect.js';
+import { lockJob } from './jobs.js';
+import { toFileRow, toJobRecord } from './rows.js';
+
+export async function claimFinalization(
+  database: Database,
+  { jobId, owner, claimMs, nowMs }: Parameters<Ledger['claimFinalization']>[0],
+): Promise<JobRecord | null> {
+  return database.transaction(async ({ db, locksRows }) => {
+    let query = db
+      .selectFrom('job')
+      .selectAll()
+      .where('state', '=', 'finalizing')
+      .where((expression) =>
+        expression.or([
+          expression('finalize_until', 'is', null),
+          expression('finalize_until', '<=', nowMs),
+          ...(jobId === undefined ? [] : [expression('finalize_owner', '=', owner)]),
+        ]),
+      );
+    if (jobId !== undefined) query = query.where('id', '=', jobId);
+    const row = await query
+      .orderBy('finalizing_at')
+      .limit(1)
+      .$if(locksRows, (locked) => locked.forUpdate().skipLocked())
+      .executeTakeFirst();
+    if (row === undefined) return null;
+    await db
+      .updateTable('job')
+      .set({ finalize_owner: owner, finalize_until: nowMs + claimMs })
+      .where('id', '=', row.id)
+      .execute();
+    return toJobRecord(row);
+  });
+}
+
+export async function finishJob(
+  database: Database,
+  params: Parameters<Ledger['finishJob']>[0],
+): Promise<boolean> {
+  return database.transaction(async (session) => {
+    const job = await lockJob(session, params.jobId);
+    if (job === null || job.state !== 'finalizing' || job.finalize_owner !== params.owner) return false;
+    const accounted = job.succeeded + job.failed + params.cancelled + params.expired;
+    if (accounted !== job.total) {
+      throw new Error(
+        `Job ${job.id} has ${job.total} items, but ${accounted} are accounted for (${job.succeeded} succeeded, ${job.failed} failed, ${params.cancelled} cancelled, ${params.expired} expired).`,
+      );
+    }
+    for (const file of [params.outputFile, params.errorFile]) {
+      if (file !== null) await putFile(session, file);
+    }
+    await session.db
+      .updateTable('job')
+      .set({
+        state: params.state,
+        cancelled: params.cancelled,
+        expired: params.expired,
+        output_file_id: params.outputFile?.id ?? null,
+        error_file_id: params.errorFile?.id ?? null,
+        finalize_owner: null,
+        finalize_until: null,
+        finished_at: params.nowMs,
+        version: job.version + 1,
+      })
+      .where('id', '=', job.id)
+      .execute();
+    return true;
+  });
+}
+
+/** A job that is finalized again after a retry may name its files as before. */
+async function putFile({ db }: Session, file: FileRecord): Promise<void> {
+  const row = toFileRow(file);
+  const { id: _, ...content } = row;
+  await db
+    .insertInto('file')
+    .values(row)
+    .onConflict((conflict) => conflict.column('id').doUpdateSet(content))
+    .execute();
+}
+
+export async function abandonFinalization(
+  { db }: Database,
+  { jobId, owner }: Parameters<Ledger['abandonFinalization']>[0],
+): Promise<void> {
+  await db
+    .updateTable('job')
+    .set({ finalize_owner: null, finalize_until: null })
+    .where('id', '=', jobId)
+    .where('finalize_owner', '=', owner)
+    .execute();
+}

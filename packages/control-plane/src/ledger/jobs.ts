@@ -1,0 +1,234 @@
+import { newId } from '@batch-infer/contracts';
+import type { Insertable } from 'kysely';
+import { sql } from 'kysely';
+import { DomainError } from '../errors.js';
+import type { CreateOutcome, Ledger, NewShard } from '../ports/ledger.js';
+import type { JobRecord } from '../ports/records.js';
+import type { Database, Session } from './dialect.js';
+import { lockFile } from './files.js';
+import { createOnce } from './idempotency.js';
+import { labelsOf, metadataLabel, modelLabel, toFileRow, toJobRecord, toJobRow } from './rows.js';
+import { priorityRank, type ShardTable } from './schema.js';
+
+export async function createJob(
+  database: Database,
+  { job, file, shards, idempotency, nowMs }: Parameters<Ledger['createJob']>[0],
+): Promise<CreateOutcome<JobRecord>> {
+  return database.transaction((session) =>
+    createOnce(session, {
+      claim: idempotency,
+      recordId: job.id,
+      nowMs,
+      find: (id) => findJob(session, { projectId: job.projectId, id }),
+      create: async () => {
+        if (file !== null) await session.db.insertInto('file').values(toFileRow(file)).execute();
+        else await requireInput(session, job);
+        const record: JobRecord =
+          shards === null
+            ? { ...job, state: 'validating' }
+            : { ...job, state: 'queued', queuedAtMs: job.queuedAtMs ?? nowMs };
+        await session.db
+          .insertInto('job')
+          .values(toJobRow(record, shards?.length ?? null))
+          .execute();
+        if (shards !== null) await insertShards(session, record, shards, 'ready');
+        return record;
+      },
+    }),
+  );
+}
+
+/** The file was there when the request was checked; it may have been deleted since. */
+async function requireInput(session: Session, job: JobRecord): Promise<void> {
+  if ((await lockFile(session, { projectId: job.projectId, id: job.inputFileId })) !== null) return;
+  throw new DomainError(
+    'not_found',
+    `The file ${job.inputFileId} does not exist. Upload the input again and create the job with the new file.`,
+    { param: 'file_id' },
+  );
+}
+
+/** Rows of one insert: few enough for the variables of a statement, and one text for the statement cache. */
+const SHARD_ROWS = 128;
+
+async function insertShards(
+  { db }: Session,
+  job: Pick<JobRecord, 'id' | 'projectId' | 'priority' | 'createdAtMs'>,
+  shards: readonly NewShard[],
+  state: 'ready' | 'stopped',
+): Promise<void> {
+  const rank = priorityRank(job.priority);
+  const rows = shards.map((shard, ordinal): Insertable<ShardTable> & Record<string, unknown> => ({
+    id: newId('shard', job.createdAtMs),
+    job_id: job.id,
+    project_id: job.projectId,
+    ordinal,
+    first_item: shard.first,
+    items: shard.count,
+    byte_offset: shard.offset,
+    bytes: shard.bytes,
+    skip_items: 0,
+    model: shard.model,
+    priority_rank: rank,
+    job_created_at: job.createdAtMs,
+    state,
+    epoch: 0,
+    done_items: 0,
+    lost_leases: 0,
+    done_mask: null,
+    bad_mask: null,
+    runner_id: null,
+    lease_until: null,
+    offered_at: null,
+  }));
+  for (let start = 0; start < rows.length; start += SHARD_ROWS) {
+    await db
+      .insertInto('shard')
+      .values(rows.slice(start, start + SHARD_ROWS))
+      .execute();
+  }
+}
+
+export async function planJob(
+  database: Database,
+  { jobId, shards, models, nowMs }: Parameters<Ledger['planJob']>[0],
+): Promise<boolean> {
+  return database.transaction(async (session) => {
+    const row = await lockJob(session, jobId);
+    if (row === null || row.ordinals !== null) return false;
+    if (row.state !== 'validating' && row.state !== 'cancelling') return false;
+    const stopped = row.state === 'cancelling';
+    const job = toJobRecord(row);
+    await insertShards(session, job, shards, stopped ? 'stopped' : 'ready');
+    await session.db
+      .updateTable('job')
+      .set({
+        state: stopped ? 'finalizing' : 'queued',
+        ordinals: shards.length,
+        models: JSON.stringify(models),
+        labels: labelsOf({ models, metadata: job.options.metadata ?? {} }),
+        version: row.version + 1,
+        ...(stopped ? { finalizing_at: nowMs } : { queued_at: nowMs }),
+      })
+      .where('id', '=', jobId)
+      .execute();
+    return true;
+  });
+}
+
+export async function refuseJob(
+  { db }: Database,
+  { jobId, errors, nowMs }: Parameters<Ledger['refuseJob']>[0],
+): Promise<boolean> {
+  const updated = await db
+    .updateTable('job')
+    .set((expression) => ({
+      state: 'failed' as const,
+      // Nothing was accepted, so there is no item to account for (I2).
+      total: 0,
+      input_errors: JSON.stringify(errors),
+      finished_at: nowMs,
+      version: expression('version', '+', 1),
+    }))
+    .where('id', '=', jobId)
+    .where('ordinals', 'is', null)
+    .where('state', 'in', ['validating', 'cancelling'])
+    .executeTakeFirst();
+  return updated.numUpdatedRows === 1n;
+}
+
+export async function listUnplanned(
+  { db }: Database,
+  params: Parameters<Ledger['listUnplanned']>[0],
+): Promise<JobRecord[]> {
+  const rows = await db
+    .selectFrom('job')
+    .selectAll()
+    .where('state', 'in', ['validating', 'cancelling'])
+    .where('ordinals', 'is', null)
+    .where('created_at', '<', params.createdBeforeMs)
+    .orderBy('created_at')
+    .limit(params.limit)
+    .execute();
+  return rows.map(toJobRecord);
+}
+
+export async function findJob(
+  { db }: Session,
+  params: { projectId: string; id: string },
+): Promise<JobRecord | null> {
+  const row = await db
+    .selectFrom('job')
+    .selectAll()
+    .where('id', '=', params.id)
+    .where('project_id', '=', params.projectId)
+    .executeTakeFirst();
+  return row === undefined ? null : toJobRecord(row);
+}
+
+export async function listJobs(
+  database: Database,
+  params: Parameters<Ledger['listJobs']>[0],
+): Promise<JobRecord[]> {
+  const { db } = database;
+  let query = db.selectFrom('job').selectAll().where('project_id', '=', params.projectId);
+  if (params.states !== undefined) {
+    if (params.states.length === 0) return [];
+    query = query.where('state', 'in', params.states);
+  }
+  if (params.dialect !== undefined) {
+    query = query.where(sql<boolean>`dialect = ${params.dialect}`);
+  }
+  if (params.createdAfterMs !== undefined) query = query.where('created_at', '>', params.createdAfterMs);
+  if (params.model !== undefined) query = query.where(database.contains('labels', modelLabel(params.model)));
+  for (const [key, value] of Object.entries(params.metadata ?? {})) {
+    query = query.where(database.contains('labels', metadataLabel(key, value)));
+  }
+  if (params.after !== undefined) {
+    const after = await db
+      .selectFrom('job')
+      .select('created_at')
+      .where('id', '=', params.after)
+      .where('project_id', '=', params.projectId)
+      .executeTakeFirst();
+    if (after === undefined) return [];
+    query = query.where(sql<boolean>`(created_at, id) < (${after.created_at}, ${params.after})`);
+  }
+  const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(params.limit).execute();
+  return rows.map(toJobRecord);
+}
+
+/**
+ * Reads a job for a change. Every transaction that changes a job or its shards locks the job first and the shard
+ * second, so that two of them never wait for each other.
+ */
+export async function lockJob({ db, locksRows }: Session, jobId: string) {
+  const row = await db
+    .selectFrom('job')
+    .selectAll()
+    .where('id', '=', jobId)
+    .$if(locksRows, (query) => query.forUpdate())
+    .executeTakeFirst();
+  return row ?? null;
+}
+
+/** Locks the job of a shard, then the shard; `null` when there is no such shard. */
+export async function lockJobAndShard(session: Session, shardId: string) {
+  const { db, locksRows } = session;
+  const job = await db
+    .selectFrom('job')
+    .selectAll()
+    .where('id', '=', (expression) =>
+      expression.selectFrom('shard').select('job_id').where('shard.id', '=', shardId),
+    )
+    .$if(locksRows, (query) => query.forUpdate())
+    .executeTakeFirst();
+  if (job === undefined) return null;
+  const shard = await db
+    .selectFrom('shard')
+    .selectAll()
+    .where('id', '=', shardId)
+    .$if(locksRows, (query) => query.forUpdate())
+    .executeTakeFirstOrThrow();
+  return { job, shard };
+}

@@ -1,0 +1,136 @@
+import type { ExpressionBuilder } from 'kysely';
+import type { Ledger } from '../ports/ledger.js';
+import type { ShardRecord } from '../ports/records.js';
+import type { Database, Session } from './dialect.js';
+import { lockJobAndShard } from './jobs.js';
+import { toJobRecord, toShardRecord } from './rows.js';
+import { CLAIMABLE, type Schema } from './schema.js';
+import { finishStopping } from './stopping.js';
+
+export async function claimShard(
+  database: Database,
+  params: Parameters<Ledger['claimShard']>[0],
+): ReturnType<Ledger['claimShard']> {
+  return database.transaction(async (session) => {
+    const found = await lockJobAndShard(session, params.shardId);
+    if (found === null) return { outcome: 'refused', reason: 'unknown' };
+    const { job, shard } = found;
+    // I12: no shard of a job that is being stopped starts.
+    if (job.state !== 'queued' && job.state !== 'running') return { outcome: 'refused', reason: 'ended' };
+    if (!CLAIMABLE.includes(shard.state) || shard.epoch !== params.epoch) {
+      return { outcome: 'refused', reason: 'stale' };
+    }
+    const lease = {
+      state: 'leased',
+      epoch: shard.epoch + 1,
+      runner_id: params.runnerId,
+      lease_until: params.nowMs + params.leaseMs,
+    } as const;
+    await session.db.updateTable('shard').set(lease).where('id', '=', shard.id).execute();
+    const progress = {
+      state: 'running',
+      started_at: job.started_at ?? params.nowMs,
+      version: job.version + 1,
+    } as const;
+    await session.db.updateTable('job').set(progress).where('id', '=', job.id).execute();
+    return {
+      outcome: 'claimed',
+      shard: toShardRecord({ ...shard, ...lease }),
+      job: toJobRecord({ ...job, ...progress }),
+    };
+  });
+}
+
+export async function getShard(
+  { db }: Database,
+  { shardId }: Parameters<Ledger['getShard']>[0],
+): Promise<ShardRecord | null> {
+  const row = await db.selectFrom('shard').selectAll().where('id', '=', shardId).executeTakeFirst();
+  return row === undefined ? null : toShardRecord(row);
+}
+
+export async function renewLeases(
+  database: Database,
+  { runnerId, leases, leaseMs, nowMs }: Parameters<Ledger['renewLeases']>[0],
+): ReturnType<Ledger['renewLeases']> {
+  if (leases.length === 0) return [];
+  return database.transaction(async (session) => {
+    const mine = ({ eb, and, or }: ExpressionBuilder<Schema, 'shard'>) =>
+      and([
+        eb('state', '=', 'leased'),
+        eb('runner_id', '=', runnerId),
+        or(leases.map((lease) => and([eb('id', '=', lease.shardId), eb('epoch', '=', lease.epoch)]))),
+      ]);
+    if (session.locksRows) {
+      // In a fixed order, so that two renewals never wait for each other.
+      await session.db.selectFrom('shard').select('id').where(mine).orderBy('id').forUpdate().execute();
+    }
+    const renewed = await session.db
+      .updateTable('shard')
+      .set({ lease_until: nowMs + leaseMs })
+      .where(mine)
+      .returning(['id', 'epoch', 'job_id'])
+      .execute();
+    const stopping = await stoppingJobs(session, [...new Set(renewed.map((shard) => shard.job_id))]);
+    const byId = new Map(renewed.map((shard) => [shard.id, shard]));
+    return leases.map(({ shardId, epoch }) => {
+      const shard = byId.get(shardId);
+      if (shard === undefined || shard.epoch !== epoch) return { shardId, epoch, status: 'lost' as const };
+      return { shardId, epoch, status: stopping.has(shard.job_id) ? ('stop' as const) : ('held' as const) };
+    });
+  });
+}
+
+async function stoppingJobs({ db }: Session, jobIds: readonly string[]): Promise<Set<string>> {
+  if (jobIds.length === 0) return new Set();
+  const rows = await db
+    .selectFrom('job')
+    .select('id')
+    .where('id', 'in', jobIds)
+    .where('state', '!=', 'running')
+    .execute();
+  return new Set(rows.map((row) => row.id));
+}
+
+export async function releaseShard(
+  database: Database,
+  { shardId, epoch, nowMs }: Parameters<Ledger['releaseShard']>[0],
+): Promise<boolean> {
+  return database.transaction(async (session) => {
+    const found = await lockJobAndShard(session, shardId);
+    if (found === null) return false;
+    const { job, shard } = found;
+    if (shard.state !== 'leased' || shard.epoch !== epoch) return false;
+    await session.db
+      .updateTable('shard')
+      .set({
+        state: job.state === 'running' ? 'ready' : 'stopped',
+        runner_id: null,
+        lease_until: null,
+        offered_at: null,
+      })
+      .where('id', '=', shardId)
+      .execute();
+    await session.db
+      .updateTable('job')
+      .set({ version: job.version + 1 })
+      .where('id', '=', job.id)
+      .execute();
+    await finishStopping(session, job, nowMs);
+    return true;
+  });
+}
+
+export async function expireRunner(
+  { db }: Database,
+  { runnerId, nowMs }: Parameters<Ledger['expireRunner']>[0],
+): Promise<number> {
+  const updated = await db
+    .updateTable('shard')
+    .set({ lease_until: nowMs })
+    .where('state', '=', 'leased')
+    .where('runner_id', '=', runnerId)
+    .where('lease_until', '>', nowMs)
+    .executeTakeFirst();
+  return Number(updated.numUpdatedRows);
+}

@@ -1,0 +1,48 @@
+import { sql } from 'kysely';
+import { type Migration, Migrator } from 'kysely/migration';
+import type { Database } from './dialect.js';
+import { createInitialSchema } from './migrations/001-initial.js';
+
+/** Every migration by its number; a released one never changes. */
+function migrationsFor(database: Database): Record<string, Migration> {
+  return {
+    '001-initial': { up: (db) => createInitialSchema(db, database.maskType) },
+  };
+}
+
+/**
+ * Brings the schema up to date, one process at a time.
+ * @throws when the schema was made by a newer version of batch-infer, or a migration fails
+ */
+export async function migrate(database: Database): Promise<void> {
+  const migrations = migrationsFor(database);
+  await database.withMigrationLock(async () => {
+    const migrator = new Migrator({ db: database.db, provider: { getMigrations: async () => migrations } });
+    const { error, results } = await migrator.migrateToLatest();
+    if (error === undefined) return;
+    const unknown = (await appliedMigrations(database)).filter((name) => !(name in migrations));
+    if (unknown.length > 0) {
+      throw new Error(
+        `The database was made by a newer version of batch-infer (it has ${unknown.join(', ')}). Upgrade batch-infer, or open another database.`,
+        { cause: error },
+      );
+    }
+    const failed = results?.find((result) => result.status === 'Error')?.migrationName;
+    throw new Error(
+      `The database could not be brought up to date${failed ? ` (migration ${failed})` : ''}.`,
+      {
+        cause: error,
+      },
+    );
+  });
+}
+
+/** Names in the table that Kysely's migrator keeps; none when it could not be read. */
+async function appliedMigrations(database: Database): Promise<string[]> {
+  try {
+    const { rows } = await sql<{ name: string }>`select name from kysely_migration`.execute(database.db);
+    return rows.map((row) => row.name);
+  } catch {
+    return [];
+  }
+}

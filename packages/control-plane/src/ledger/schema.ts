@@ -1,0 +1,181 @@
+import type { EndReason, JobState, Priority } from '@batch-infer/contracts';
+import { PRIORITIES } from '@batch-infer/contracts';
+import type { JobRecord, ShardState } from '../ports/records.js';
+
+/**
+ * The tables as Kysely sees them. Portable between SQLite and PostgreSQL: ids and JSON are text, times are epoch
+ * milliseconds in `bigint`, flags are 0 or 1, masks are 32-byte blobs (`null`: empty) merged in code.
+ */
+export interface Schema {
+  project: ProjectTable;
+  api_key: ApiKeyTable;
+  file: FileTable;
+  job: JobTable;
+  shard: ShardTable;
+  segment: SegmentTable;
+  idempotency: IdempotencyTable;
+  runner: RunnerTable;
+  meta: MetaTable;
+}
+
+export interface ProjectTable {
+  id: string;
+  name: string;
+  created_at: number;
+}
+
+export interface ApiKeyTable {
+  id: string;
+  project_id: string;
+  name: string;
+  /** SHA-256 (hex) of the secret part; the secret itself is stored nowhere. */
+  hash: string;
+  /** JSON array. */
+  scopes: string;
+  created_at: number;
+  expires_at: number | null;
+  revoked_at: number | null;
+}
+
+export interface FileTable {
+  id: string;
+  project_id: string;
+  purpose: string;
+  filename: string;
+  bytes: number;
+  sha256: string | null;
+  blob_key: string;
+  /** JSON of a `ScanSummary`: up to some hundred kB, so lists leave it out. */
+  summary: string | null;
+  internal: number;
+  created_at: number;
+  expires_at: number | null;
+}
+
+export interface JobTable {
+  id: string;
+  project_id: string;
+  state: JobState;
+  dialect: JobRecord['dialect'];
+  input_file_id: string;
+  input_blob_key: string;
+  options: string;
+  models: string;
+  /** What lists filter by: one JSON array a line, a line feed around each (`labelsOf`). */
+  labels: string;
+  priority: Priority;
+  completion_window: string;
+  total: number;
+  succeeded: number;
+  failed: number;
+  cancelled: number;
+  expired: number;
+  input_tokens: number;
+  cached_input_tokens: number;
+  output_tokens: number;
+  reasoning_tokens: number;
+  error_groups: string;
+  input_errors: string;
+  /** `options.max_error_rate`, so that a settle need not parse the options. */
+  max_error_rate: number | null;
+  end_reason: EndReason | null;
+  /** Never-run items that a retry left out, and why they had not been run. */
+  excluded: number;
+  excluded_reason: EndReason | null;
+  output_file_id: string | null;
+  error_file_id: string | null;
+  version: number;
+  /** Original shards; `null` until the job is planned. */
+  ordinals: number | null;
+  /** Sequence of the newest segment. */
+  segment_sequence: number;
+  finalize_owner: string | null;
+  finalize_until: number | null;
+  created_at: number;
+  queued_at: number | null;
+  started_at: number | null;
+  finalizing_at: number | null;
+  cancelling_at: number | null;
+  finished_at: number | null;
+  expires_at: number;
+}
+
+/**
+ * `poisoned` is a `ready` shard of one item that lost too many leases: it is never offered, only claimed by whoever
+ * fails it. Records show it as `ready`.
+ */
+export type StoredShardState = ShardState | 'poisoned';
+
+/** States of shards that nobody holds and somebody may still claim. */
+export const CLAIMABLE: readonly StoredShardState[] = ['ready', 'poisoned'];
+
+export interface ShardTable {
+  id: string;
+  job_id: string;
+  project_id: string;
+  ordinal: number;
+  first_item: number;
+  items: number;
+  byte_offset: number;
+  bytes: number;
+  skip_items: number;
+  model: string;
+  /** Position in `PRIORITIES`: 0 goes first. */
+  priority_rank: number;
+  job_created_at: number;
+  state: StoredShardState;
+  epoch: number;
+  done_mask: Uint8Array | null;
+  bad_mask: Uint8Array | null;
+  /** Bits of `done_mask`, for sums in SQL. */
+  done_items: number;
+  lost_leases: number;
+  runner_id: string | null;
+  lease_until: number | null;
+  offered_at: number | null;
+}
+
+export interface SegmentTable {
+  job_id: string;
+  sequence: number;
+  shard_id: string;
+  ordinal: number;
+  blob_key: string;
+  bytes: number;
+  first_item: number;
+  decided: Uint8Array | null;
+  /** Items it decided when it was settled, and their tokens: the rate of a running job. */
+  items: number;
+  input_tokens: number;
+  cached_input_tokens: number;
+  output_tokens: number;
+  reasoning_tokens: number;
+  settled_at: number;
+}
+
+export interface IdempotencyTable {
+  id: string;
+  project_id: string;
+  route: string;
+  /** The client's header; `null` for creates that only their content names. */
+  idempotency_key: string | null;
+  fingerprint: string;
+  record_id: string;
+  created_at: number;
+}
+
+export interface RunnerTable {
+  id: string;
+  report: string;
+  last_seen_at: number;
+}
+
+/** Small facts about the ledger itself. */
+export interface MetaTable {
+  name: string;
+  value: number;
+}
+
+export const priorityRank = (priority: Priority): number => PRIORITIES.indexOf(priority);
+
+export const priorityOfRank = (rank: number): Priority => PRIORITIES[rank] ?? 'low';

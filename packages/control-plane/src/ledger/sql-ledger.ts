@@ -1,0 +1,106 @@
+import type { Clock } from '../ports/clock.js';
+import type { Ledger } from '../ports/ledger.js';
+import { type Database, openDatabase } from './dialect.js';
+import { expireLeases, forgiveOutage } from './expiry.js';
+import { createFile, deleteFile, expireFiles, findFile, listFiles } from './files.js';
+import { abandonFinalization, claimFinalization, finishJob } from './finalization.js';
+import { forgetIdempotency } from './idempotency.js';
+import { createJob, findJob, listJobs, listUnplanned, planJob, refuseJob } from './jobs.js';
+import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from './leases.js';
+import { migrate } from './migrate.js';
+import { takeOffers, withdrawOffers } from './offers.js';
+import {
+  backlog,
+  countOrdinals,
+  isBlobReferenced,
+  jobActivity,
+  listSegments,
+  listSegmentsByOrdinal,
+  listShards,
+  queuePosition,
+} from './reads.js';
+import { retryJob } from './retry.js';
+import { listRunners, removeRunner, saveRunner } from './runners.js';
+import { settle } from './settle.js';
+import { advanceStopping, listExpired, stopJob } from './stopping.js';
+
+/**
+ * Opens the ledger: PostgreSQL when `databaseUrl` is given, else SQLite in `sqliteFile`. The schema is brought up to
+ * date by `migrate()`, which the caller runs before anything else.
+ */
+export async function openLedger(options: {
+  databaseUrl?: string | null;
+  sqliteFile?: string | null;
+  clock: Clock;
+  /** Connections to PostgreSQL at most; 10. */
+  maxConnections?: number;
+}): Promise<Ledger> {
+  return sqlLedger(await openDatabase(options), options.clock);
+}
+
+function sqlLedger(database: Database, clock: Clock): Ledger {
+  return {
+    migrate: () => migrate(database),
+    check: () => check(database, clock),
+    close: () => database.close(),
+
+    createFile: (params) => createFile(database, params),
+    getFile: (params) => findFile(database, params),
+    listFiles: (params) => listFiles(database, params),
+    deleteFile: (params) => deleteFile(database, params),
+    expireFiles: (params) => expireFiles(database, params),
+
+    createJob: (params) => createJob(database, params),
+    planJob: (params) => planJob(database, params),
+    refuseJob: (params) => refuseJob(database, params),
+    listUnplanned: (params) => listUnplanned(database, params),
+    getJob: (params) => findJob(database, params),
+    listJobs: (params) => listJobs(database, params),
+    jobActivity: (params) => jobActivity(database, params),
+    queuePosition: (params) => queuePosition(database, params),
+
+    stopJob: (params) => stopJob(database, params),
+    retryJob: (params) => retryJob(database, params),
+    listSegments: (params) => listSegments(database, params),
+    listSegmentsByOrdinal: (params) => listSegmentsByOrdinal(database, params),
+    listShards: (params) => listShards(database, params),
+    countOrdinals: (params) => countOrdinals(database, params),
+
+    takeOffers: (params) => takeOffers(database, params),
+    withdrawOffers: (params) => withdrawOffers(database, params),
+    claimShard: (params) => claimShard(database, params),
+    getShard: (params) => getShard(database, params),
+    renewLeases: (params) => renewLeases(database, params),
+    settle: (params) => settle(database, params),
+    releaseShard: (params) => releaseShard(database, params),
+    expireLeases: (params) => expireLeases(database, params),
+    expireRunner: (params) => expireRunner(database, params),
+    forgiveOutage: (params) => forgiveOutage(database, params),
+
+    listExpired: (params) => listExpired(database, params),
+    advanceStopping: (params) => advanceStopping(database, params),
+    claimFinalization: (params) => claimFinalization(database, params),
+    finishJob: (params) => finishJob(database, params),
+    abandonFinalization: (params) => abandonFinalization(database, params),
+
+    saveRunner: (params) => saveRunner(database, params),
+    removeRunner: (params) => removeRunner(database, params),
+    listRunners: (params) => listRunners(database, params),
+
+    forgetIdempotency: (params) => forgetIdempotency(database, params),
+    isBlobReferenced: (params) => isBlobReferenced(database, params),
+    backlog: () => backlog(database),
+  };
+}
+
+/** A write reaches the disk: a full or read-only database is found out here. */
+async function check(database: Database, clock: Clock): Promise<void> {
+  const value = clock.nowMs();
+  await database.transaction(async ({ db }) => {
+    await db
+      .insertInto('meta')
+      .values({ name: 'checked_at', value })
+      .onConflict((conflict) => conflict.column('name').doUpdateSet({ value }))
+      .execute();
+  });
+}
