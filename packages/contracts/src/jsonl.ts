@@ -1,2 +1,3 @@
+export { findJsonFault, isDeeperThan, type JsonFault, nestsDeeperThan } from './jsonl/json-text.js';
 export { isBlank, JsonlScanner } from './jsonl/scanner.js';
 export * from './jsonl/types.js';

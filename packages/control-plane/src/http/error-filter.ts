@@ -1,0 +1,33 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, Inject } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { LOGGER } from '../tokens.js';
+import { toDomainError, toProblem } from './problem.js';
+import { ClientGoneError } from './request-context.js';
+
+/** The one place where errors become answers. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  readonly #logger: Logger;
+
+  constructor(@Inject(LOGGER) logger: Logger) {
+    this.#logger = logger;
+  }
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const reply = http.getResponse<FastifyReply>();
+    if (error instanceof ClientGoneError || reply.raw.headersSent) {
+      // Half an answer must never look whole.
+      reply.raw.destroy();
+      return;
+    }
+    const domain = toDomainError(error);
+    const { status, headers, body } = toProblem(domain, request.id);
+    if (status >= 500) {
+      this.#logger.error({ requestId: request.id, route: request.routeOptions.url, code: domain.code, err: domain.cause ?? domain }, 'request failed');
+    }
+    void reply.status(status).headers(headers).send(body);
+  }
+}

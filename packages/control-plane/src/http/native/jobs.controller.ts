@@ -1,0 +1,183 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { isTerminal, LIMITS } from '@batch-infer/contracts';
+import {
+  createJobRequest,
+  IDEMPOTENT_REPLAYED_HEADER,
+  INCOMPLETE_HEADER,
+  type Job,
+  type JobList,
+  type JobOptions,
+  type JobPlan,
+  LAST_LINE_HEADER,
+  retryJobRequest,
+} from '@batch-infer/contracts/native';
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+
+import type { InlineInput } from '../../jobs/inline-input.js';
+import type { Wanted } from '../../jobs/item-reader.js';
+import { type CreatedJob, JobCreation } from '../../jobs/job-creation.js';
+import { JobViews } from '../../jobs/job-views.js';
+import { Jobs } from '../../jobs/jobs.js';
+import { Results } from '../../jobs/results.js';
+import { ProjectId } from '../auth/project.js';
+import { idempotencyOf } from '../idempotency.js';
+import { clientSignal, headerOf } from '../request-context.js';
+import { parseWith } from '../validation.js';
+import { filterOf, limitOf, optionsOf, type Query as QueryValues, resultsQueryOf, waitSecondsOf } from './job-query.js';
+import { toResultLines } from './result-lines.js';
+
+/** `/v1/jobs`: maps requests to use cases and back, and nothing else. */
+@Controller('v1/jobs')
+export class JobsController {
+  readonly #creation: JobCreation;
+  readonly #jobs: Jobs;
+  readonly #views: JobViews;
+  readonly #results: Results;
+
+  constructor(
+    @Inject(JobCreation) creation: JobCreation,
+    @Inject(Jobs) jobs: Jobs,
+    @Inject(JobViews) views: JobViews,
+    @Inject(Results) results: Results,
+  ) {
+    this.#creation = creation;
+    this.#jobs = jobs;
+    this.#views = views;
+    this.#results = results;
+  }
+
+  @Post()
+  async create(
+    @ProjectId() projectId: string,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+    @Body() body: unknown,
+    @Query() query: QueryValues,
+  ): Promise<Job | JobPlan> {
+    const attempt = idempotencyOf(request, projectId, 'POST /v1/jobs');
+    const signal = clientSignal(reply);
+    if (body instanceof Readable) {
+      const { options, dryRun } = optionsOf(query);
+      if (dryRun) return plan(reply, await this.#creation.planStream({ source: body, options }));
+      return await this.#accepted(reply, await this.#creation.fromStream({ source: body, options, attempt, signal }));
+    }
+    const { input, items, file_id: fileId, dry_run: dryRun, ...options } = parseWith(createJobRequest, body);
+    if (fileId !== undefined) {
+      if (dryRun) return plan(reply, await this.#creation.planFile({ projectId, fileId, options }));
+      return await this.#accepted(reply, await this.#creation.fromFile({ fileId, options, attempt, signal }));
+    }
+    // The checked copy may lack keys such as `__proto__`; what is stored is what was sent.
+    const sent = body as { input?: unknown; items?: readonly unknown[]; defaults?: JobOptions['defaults'] };
+    const inline: InlineInput = items === undefined ? { kind: 'single', body: sent.input ?? input } : { kind: 'items', items: sent.items ?? items };
+    if (dryRun) return plan(reply, await this.#creation.planInline({ input: inline, options }));
+    return await this.#accepted(reply, await this.#creation.fromInline({ input: inline, options, attempt, signal }));
+  }
+
+  @Get()
+  async list(@ProjectId() projectId: string, @Query() query: QueryValues): Promise<JobList> {
+    const { jobs, hasMore } = await this.#jobs.list({ projectId, limit: limitOf(query), filter: filterOf(query) });
+    const data = await Promise.all(jobs.map((job) => this.#views.of(job)));
+    return { object: 'list', data, has_more: hasMore, next_cursor: hasMore ? (jobs.at(-1)?.id ?? null) : null };
+  }
+
+  @Get(':id')
+  async get(
+    @ProjectId() projectId: string,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<Job | undefined> {
+    const waitSeconds = waitSecondsOf(query, headerOf(request, 'prefer'));
+    const record =
+      waitSeconds === 0
+        ? await this.#jobs.get(projectId, id)
+        : await this.#jobs.wait({ projectId, id, waitMs: waitSeconds * 1_000, signal: clientSignal(reply) });
+    const job = await this.#views.of(record);
+    if (waitSeconds > 0) reply.header('preference-applied', `wait=${waitSeconds}`);
+    return withPollingHeaders(request, reply, job, record.version);
+  }
+
+  @Get(':id/results')
+  async results(
+    @ProjectId() projectId: string,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    await this.#stream(projectId, id, resultsQueryOf(query), reply);
+  }
+
+  @Get(':id/errors')
+  async errors(
+    @ProjectId() projectId: string,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { order, after } = resultsQueryOf(query);
+    await this.#stream(projectId, id, { order, after, wanted: { succeeded: false, failed: true, neverRun: true } }, reply);
+  }
+
+  @Post(':id/cancel')
+  @HttpCode(200)
+  async cancel(@ProjectId() projectId: string, @Param('id') id: string): Promise<Job> {
+    return await this.#views.of(await this.#jobs.cancel(projectId, id));
+  }
+
+  @Post(':id/retry')
+  @HttpCode(202)
+  async retry(@ProjectId() projectId: string, @Param('id') id: string, @Body() body: unknown): Promise<Job> {
+    const { status } = parseWith(retryJobRequest, body);
+    return await this.#views.of(await this.#jobs.retry({ projectId, id, statuses: status ?? ['failed'] }));
+  }
+
+  async #accepted(reply: FastifyReply, { job, replayed }: CreatedJob): Promise<Job> {
+    reply.status(202).header('location', `/v1/jobs/${job.id}`);
+    if (replayed) reply.header(IDEMPOTENT_REPLAYED_HEADER, 'true');
+    return await this.#views.of(job);
+  }
+
+  async #stream(
+    projectId: string,
+    id: string,
+    { order, after, wanted }: { order: 'input' | 'completion'; after: string | null; wanted: Wanted },
+    reply: FastifyReply,
+  ): Promise<void> {
+    const job = await this.#jobs.get(projectId, id);
+    const batches = this.#results.read({ job, order, after, wanted });
+    const { incomplete, lastLine } = await this.#results.head(job, order);
+    reply.header('content-type', 'application/x-ndjson; charset=utf-8');
+    if (incomplete) reply.header(INCOMPLETE_HEADER, 'true');
+    if (lastLine !== null) reply.header(LAST_LINE_HEADER, String(lastLine));
+    // A failure while it streams destroys the socket: a cut answer must not look whole.
+    await reply.send(Readable.from(toResultLines(batches), { objectMode: false }));
+  }
+}
+
+function plan(reply: FastifyReply, answer: JobPlan): JobPlan {
+  reply.status(200);
+  return answer;
+}
+
+/**
+ * ETag and 304 over everything but the rates, which change by themselves; `Retry-After` while it runs.
+ */
+function withPollingHeaders(request: FastifyRequest, reply: FastifyReply, job: Job, version: number): Job | undefined {
+  const { progress, ...lasting } = job;
+  const digest = createHash('sha256').update(JSON.stringify(lasting)).digest('base64url').slice(0, 16);
+  const etag = `W/"${version}-${digest}"`;
+  reply.header('etag', etag).header('cache-control', 'no-cache');
+  if (!isTerminal(job.status)) reply.header('retry-after', String(retryAfterSeconds(progress.eta_seconds)));
+  const known = headerOf(request, 'if-none-match')?.split(',').map((tag) => tag.trim());
+  if (known?.includes(etag) !== true) return job;
+  reply.status(304);
+  return undefined;
+}
+
+/** A tenth of what is left, from 1 to 30 seconds. */
+const retryAfterSeconds = (etaSeconds: number | null): number =>
+  Math.max(1, Math.min(Math.ceil((etaSeconds ?? 10) / 10), 30, LIMITS.retryAfterMaxSeconds));
+

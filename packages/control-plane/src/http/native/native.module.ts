@@ -1,0 +1,9 @@
+import { Module } from '@nestjs/common';
+import { JobsModule } from '../../jobs/jobs.module.js';
+import { JobsController } from './jobs.controller.js';
+import { ModelsController } from './models.controller.js';
+import { ServerController } from './server.controller.js';
+
+/** Our own API: `/v1/jobs/**`, `/v1/models`, `/v1/runners`, `/v1/limits`, `/openapi.json`. */
+@Module({ imports: [JobsModule], controllers: [JobsController, ModelsController, ServerController] })
+export class NativeModule {}

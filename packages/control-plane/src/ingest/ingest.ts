@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { LIMITS } from '@batch-infer/contracts';
+import type { JsonlScanner, ScanResult } from '@batch-infer/contracts/jsonl';
+import { Inject, Injectable } from '@nestjs/common';
+import { DomainError } from '../errors.js';
+import type { Blobs } from '../ports/blobs.js';
+import { BLOBS } from '../tokens.js';
+
+export interface ReceivedInput {
+  readonly bytes: number;
+  /** SHA-256 of the bytes, hex. */
+  readonly sha256: string;
+  readonly scan: ScanResult;
+}
+
+/** Takes inputs in: hashed, checked and stored in one pass at the pace of the store, never held whole. */
+@Injectable()
+export class Ingest {
+  readonly #blobs: Blobs;
+
+  constructor(@Inject(BLOBS) blobs: Blobs) {
+    this.#blobs = blobs;
+  }
+
+  /**
+   * Reads `source` to its end into a new object, or only checks it when `blobKey` is `null`. What the scan found is the
+   * caller's to judge, and the object then the caller's to delete.
+   *
+   * When storing fails the rest of the source is read and dropped, so that the client gets to read the answer. When the
+   * source breaks or is too large, nothing stays.
+   * @throws DomainError `file_too_large`; StorageFullError; the source's own error.
+   */
+  async receive(params: {
+    source: Readable;
+    blobKey: string | null;
+    scanner: JsonlScanner;
+    maxBytes?: number;
+  }): Promise<ReceivedInput> {
+    const { source, blobKey, scanner, maxBytes = LIMITS.fileBytes } = params;
+    const hash = createHash('sha256');
+    let bytes = 0;
+    async function* taken(): AsyncGenerator<Buffer> {
+      // Ending early must not destroy the source: that would cut the connection before the answer.
+      for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        if (bytes > maxBytes) throw tooLarge(maxBytes);
+        hash.update(chunk);
+        scanner.push(chunk);
+        yield chunk;
+      }
+    }
+    try {
+      if (blobKey === null) for await (const _ of taken());
+      else await this.#blobs.put({ key: blobKey, body: Readable.from(taken(), { objectMode: false }) });
+    } catch (error) {
+      if (!(error instanceof DomainError)) await drain(source, maxBytes - bytes);
+      throw error;
+    }
+    return { bytes, sha256: hash.digest('hex'), scan: scanner.end() };
+  }
+
+  /** Stores bytes that are in memory already. */
+  async store(params: { body: Uint8Array; blobKey: string | null; scanner: JsonlScanner }): Promise<ReceivedInput> {
+    const { body, blobKey, scanner } = params;
+    scanner.push(body);
+    if (blobKey !== null) await this.#blobs.put({ key: blobKey, body });
+    return { bytes: body.length, sha256: createHash('sha256').update(body).digest('hex'), scan: scanner.end() };
+  }
+
+  /** Drops an object that no row names. */
+  async discard(blobKey: string): Promise<void> {
+    await this.#blobs.delete({ key: blobKey });
+  }
+}
+
+function tooLarge(maxBytes: number): DomainError {
+  return new DomainError('file_too_large', `The file is larger than ${maxBytes} bytes, the limit of one file. Split it.`);
+}
+
+/** Reads and drops the rest of a body, up to a cap. Never throws: whatever breaks here has been reported already. */
+export async function drain(source: Readable, maxBytes: number = LIMITS.fileBytes): Promise<void> {
+  let left = maxBytes;
+  try {
+    for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      left -= chunk.length;
+      if (left <= 0) return;
+    }
+  } catch {
+    // The client is gone.
+  }
+}
+
+/**
+ * Refuses an input with bad lines: the first one in the message, up to 100 in `errors`.
+ * @throws DomainError `invalid_file` or `empty_file`
+ */
+export function assertGoodInput(scan: ScanResult): void {
+  const first = scan.errors[0];
+  if (first === undefined) return;
+  const more = scan.errorCount > 1 ? ` (+${scan.errorCount - 1} more)` : '';
+  throw new DomainError(first.code === 'empty_file' ? 'empty_file' : 'invalid_file', `${first.message}.${more}`, {
+    errors: scan.errors,
+    ...(first.param === null ? {} : { param: first.param }),
+  });
+}

@@ -1,0 +1,37 @@
+import type { InputError } from '@batch-infer/contracts';
+import type { ScanResult } from '@batch-infer/contracts/jsonl';
+import { DomainError } from '../errors.js';
+
+/** Work handed over inside the JSON of the request. */
+export type InlineInput =
+  | { readonly kind: 'single'; readonly body: unknown }
+  | { readonly kind: 'items'; readonly items: readonly unknown[] };
+
+/** The input as a JSONL file: from here on the path is the same for every way of handing work over. */
+export function encodeInline(input: InlineInput): Buffer {
+  if (input.kind === 'single') return Buffer.from(`${JSON.stringify({ body: input.body })}\n`);
+  return Buffer.from(input.items.map((item) => `${JSON.stringify(item)}\n`).join(''));
+}
+
+/**
+ * Refuses bad items under the names that the client gave them: `items.3.body.model` or `input.messages`.
+ * @throws DomainError `invalid_file`
+ */
+export function assertInlineItems(scan: ScanResult, input: InlineInput): void {
+  const errors = scan.errors.map((error) => toInlineError(error, input));
+  const first = errors[0];
+  if (first === undefined) return;
+  const more = scan.errorCount > 1 ? ` (+${scan.errorCount - 1} more)` : '';
+  throw new DomainError('invalid_file', `${first.message}.${more}`, { errors, ...(first.param === null ? {} : { param: first.param }) });
+}
+
+function toInlineError(error: InputError, input: InlineInput): InputError {
+  const text = error.message.replace(/^Line \d+:? /, '').replace(/ of line (\d+)$/, (_, line: string) => ` of items.${Number(line) - 1}`);
+  if (input.kind === 'single') {
+    const param = error.param?.replace(/^body(?=\.|$)/, 'input').replace(/^url$/, 'endpoint').replace(/^input\.model$/, 'model') ?? 'input';
+    const message = text.replace(/^body\.model is missing.*/, 'model is missing').replace(/^url is missing.*/, 'endpoint is missing').replace(/\bbody\./, 'input.');
+    return { ...error, line: null, param, message };
+  }
+  const item = `items.${(error.line ?? 1) - 1}`;
+  return { ...error, line: null, param: error.param === null ? item : `${item}.${error.param}`, message: `${item}: ${text}` };
+}

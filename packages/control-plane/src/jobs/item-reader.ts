@@ -1,0 +1,165 @@
+import { decodeSegment, hasBit, type SegmentHeader } from '@batch-infer/contracts';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Blobs } from '../ports/blobs.js';
+import type { Ledger } from '../ports/ledger.js';
+import type { JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
+import { BLOBS, LEDGER } from '../tokens.js';
+import { readBytes } from './blob-bytes.js';
+import { readCustomIds } from './input-ids.js';
+
+/** How an item ended: by a line of a segment, or never run. */
+export type EndedItem =
+  | { readonly ended: 'settled'; readonly index: number; readonly header: SegmentHeader; readonly body: Uint8Array }
+  | { readonly ended: 'never_run'; readonly index: number; readonly customId: string; readonly status: 'cancelled' | 'expired' };
+
+/** Which items a reader wants: shards that hold none of them are not fetched. */
+export interface Wanted {
+  readonly succeeded: boolean;
+  readonly failed: boolean;
+  readonly neverRun: boolean;
+}
+
+export const EVERYTHING: Wanted = { succeeded: true, failed: true, neverRun: true };
+
+/** Ordinals whose rows are read at once. */
+const ORDINALS_PER_QUERY = 16;
+/** Segments fetched at once. */
+const PARALLEL_READS = 8;
+
+/**
+ * Reads the ends of a job's items from segments and masks. At most two ordinals (512 items) are in memory: the one that
+ * is being used and the next.
+ */
+@Injectable()
+export class ItemReader {
+  readonly #ledger: Ledger;
+  readonly #blobs: Blobs;
+
+  constructor(@Inject(LEDGER) ledger: Ledger, @Inject(BLOBS) blobs: Blobs) {
+    this.#ledger = ledger;
+    this.#blobs = blobs;
+  }
+
+  /** Ended items in input order, an array for each ordinal that has any. Items that have not ended are left out. */
+  async *byOrdinal(params: { job: JobRecord; fromIndex: number; wanted: Wanted }): AsyncGenerator<EndedItem[]> {
+    const { job, fromIndex, wanted } = params;
+    let next: Promise<EndedItem[]> | null = null;
+    for await (const load of this.#loads(job, fromIndex, wanted)) {
+      const current: Promise<EndedItem[]> | null = next;
+      next = load();
+      // Its failure is seen when its turn comes; until then it must not count as unhandled.
+      next.catch(() => undefined);
+      if (current !== null) yield* nonEmpty(await current, fromIndex);
+    }
+    if (next !== null) yield* nonEmpty(await next, fromIndex);
+  }
+
+  async *#loads(job: JobRecord, fromIndex: number, wanted: Wanted): AsyncGenerator<() => Promise<EndedItem[]>> {
+    const ordinals = await this.#ledger.countOrdinals({ jobId: job.id });
+    const start = fromIndex <= 0 ? 0 : await this.#ordinalOf(job.id, fromIndex, ordinals);
+    for (let from = start; from < ordinals; from += ORDINALS_PER_QUERY) {
+      const range = { jobId: job.id, fromOrdinal: from, toOrdinal: Math.min(from + ORDINALS_PER_QUERY, ordinals) };
+      const shards = Map.groupBy(await this.#ledger.listShards(range), ({ ordinal }) => ordinal);
+      const segments = Map.groupBy(await this.#ledger.listSegmentsByOrdinal(range), ({ ordinal }) => ordinal);
+      for (let ordinal = from; ordinal < range.toOrdinal; ordinal += 1) {
+        const own = shards.get(ordinal) ?? [];
+        if (hasWanted(own, wanted)) yield () => this.#readOrdinal(job, own, segments.get(ordinal) ?? [], wanted);
+      }
+    }
+  }
+
+  /** The ordinal that holds an index, by bisection. */
+  async #ordinalOf(jobId: string, index: number, ordinals: number): Promise<number> {
+    let low = 0;
+    let high = ordinals - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      const [shard] = await this.#ledger.listShards({ jobId, fromOrdinal: middle, toOrdinal: middle + 1 });
+      if (shard !== undefined && shard.first <= index) low = middle;
+      else high = middle - 1;
+    }
+    return Math.max(0, low);
+  }
+
+  async #readOrdinal(
+    job: JobRecord,
+    shards: readonly ShardRecord[],
+    segments: readonly SegmentRecord[],
+    wanted: Wanted,
+  ): Promise<EndedItem[]> {
+    const items: EndedItem[] = [];
+    if (wanted.succeeded || wanted.failed) {
+      for (let at = 0; at < segments.length; at += PARALLEL_READS) {
+        const group = segments.slice(at, at + PARALLEL_READS);
+        for (const settled of await Promise.all(group.map((segment) => this.readSegment(segment)))) {
+          for (const item of settled) if (item.header.ok ? wanted.succeeded : wanted.failed) items.push(item);
+        }
+      }
+    }
+    const status = neverRunStatusOf(job);
+    const open = wanted.neverRun && status !== null ? openIndices(shards) : [];
+    if (open.length > 0 && status !== null) {
+      const customIds = await readCustomIds(this.#blobs, job.inputBlobKey, shards);
+      for (const index of open) items.push({ ended: 'never_run', index, customId: customIds.get(index) ?? String(index), status });
+    }
+    return items.sort((left, right) => left.index - right.index);
+  }
+
+  /** The items that a segment decided, with the line each stands on; lines of other items are left out. */
+  async readSegment(segment: SegmentRecord): Promise<(EndedItem & { ended: 'settled'; line: number })[]> {
+    const bytes = await readBytes(this.#blobs, { key: segment.blobKey });
+    const items: (EndedItem & { ended: 'settled'; line: number })[] = [];
+    const seen = new Set<number>();
+    let line = -1;
+    for (const { header, body } of decodeSegment(bytes)) {
+      line += 1;
+      const position = header.i - segment.first;
+      if (position < 0 || position > 255 || !hasBit(segment.decided, position) || seen.has(position)) continue;
+      seen.add(position);
+      items.push({ ended: 'settled', index: header.i, header, body, line });
+    }
+    return items;
+  }
+
+  /** The last index of the gapless run of ended items from the start; -1 when the first has not ended. */
+  async endedPrefix(jobId: string): Promise<number> {
+    const ordinals = await this.#ledger.countOrdinals({ jobId });
+    for (let from = 0; from < ordinals; from += ORDINALS_PER_QUERY) {
+      const shards = await this.#ledger.listShards({ jobId, fromOrdinal: from, toOrdinal: from + ORDINALS_PER_QUERY });
+      const [open] = openIndices(shards);
+      if (open !== undefined) return open - 1;
+      if (from + ORDINALS_PER_QUERY >= ordinals) return (shards.at(-1)?.first ?? 0) + (shards.at(-1)?.count ?? 0) - 1;
+    }
+    return -1;
+  }
+}
+
+function* nonEmpty(items: EndedItem[], fromIndex: number): Generator<EndedItem[]> {
+  const wanted = (items[0]?.index ?? fromIndex) >= fromIndex ? items : items.filter(({ index }) => index >= fromIndex);
+  if (wanted.length > 0) yield wanted;
+}
+
+/** What an item that has no end of its own counts as; `null` while it may still be run. */
+export function neverRunStatusOf(job: JobRecord): 'cancelled' | 'expired' | null {
+  if (job.finishedAtMs === null && job.state !== 'finalizing') return null;
+  if (job.endReason === 'expired') return 'expired';
+  if (job.endReason === 'cancelled' || job.endReason === 'error_limit') return 'cancelled';
+  // A retry of the failed items leaves never-run ones as they were.
+  return job.expired > 0 ? 'expired' : 'cancelled';
+}
+
+function openIndices(shards: readonly ShardRecord[]): number[] {
+  const open: number[] = [];
+  for (const shard of shards) {
+    for (let position = 0; position < shard.count; position += 1) {
+      if (!hasBit(shard.doneMask, position)) open.push(shard.first + position);
+    }
+  }
+  return open;
+}
+
+function hasWanted(shards: readonly ShardRecord[], wanted: Wanted): boolean {
+  if (wanted.succeeded) return shards.length > 0;
+  if (wanted.failed && shards.some(({ badMask }) => badMask.some((byte) => byte !== 0))) return true;
+  return wanted.neverRun && openIndices(shards).length > 0;
+}

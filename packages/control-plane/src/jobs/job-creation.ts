@@ -1,0 +1,226 @@
+import type { Readable } from 'node:stream';
+import { newId } from '@batch-infer/contracts';
+import { JsonlScanner, type ScanOptions, type ScanSummary } from '@batch-infer/contracts/jsonl';
+import type { JobOptions, JobPlan } from '@batch-infer/contracts/native';
+import { Inject, Injectable } from '@nestjs/common';
+import { DomainError } from '../errors.js';
+import { BATCH_PURPOSE, inputBlobKey, keyReused, shownId } from '../files/files.js';
+import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
+import { assertGoodInput, Ingest, type ReceivedInput } from '../ingest/ingest.js';
+import type { Clock } from '../ports/clock.js';
+import type { Ledger } from '../ports/ledger.js';
+import type { FileRecord, JobRecord } from '../ports/records.js';
+import type { Signals } from '../ports/signals.js';
+import { CLOCK, LEDGER, SIGNALS } from '../tokens.js';
+import { assertInlineItems, encodeInline, type InlineInput } from './inline-input.js';
+import { itemsByModel, type Judgement, judge, modelOf, shardsOf } from './judge.js';
+import { assertOptions, internalInput, newJob } from './new-job.js';
+
+/** Up to so many shards a job is planned in the transaction that creates it. */
+export const INLINE_PLAN_SHARDS = 64;
+
+export interface CreatedJob {
+  readonly job: JobRecord;
+  /** True when the same create came before, and this is its job. */
+  readonly replayed: boolean;
+}
+
+interface CreateParams {
+  readonly options: JobOptions;
+  readonly attempt: CreateAttempt;
+  /** Aborted when the client is gone: then nothing is committed. */
+  readonly signal: AbortSignal;
+}
+
+type StoredInput = ReceivedInput & { readonly id: string; readonly blobKey: string };
+
+/** Makes jobs: four ways to hand work over, one path behind them. */
+@Injectable()
+export class JobCreation {
+  readonly #ledger: Ledger;
+  readonly #clock: Clock;
+  readonly #signals: Signals;
+  readonly #ingest: Ingest;
+
+  constructor(
+    @Inject(LEDGER) ledger: Ledger,
+    @Inject(CLOCK) clock: Clock,
+    @Inject(SIGNALS) signals: Signals,
+    @Inject(Ingest) ingest: Ingest,
+  ) {
+    this.#ledger = ledger;
+    this.#clock = clock;
+    this.#signals = signals;
+    this.#ingest = ingest;
+  }
+
+  /** A job of one input or of inline items. @throws DomainError `invalid_file` with the fields as they were sent. */
+  async fromInline(params: CreateParams & { input: InlineInput }): Promise<CreatedJob> {
+    assertOptions(params.options);
+    const body = encodeInline(params.input);
+    const { id, blobKey } = this.#newInput(params.attempt.projectId);
+    const scanner = new JsonlScanner(scanOptions(params.options));
+    return await this.#keepOrDiscard(blobKey, async () => {
+      const received = await this.#ingest.store({ body, blobKey, scanner });
+      assertInlineItems(received.scan, params.input);
+      return await this.#createWithInput(params, { ...received, id, blobKey });
+    });
+  }
+
+  /** A job whose JSONL is the request body. @throws DomainError `invalid_file`, `empty_file`, `file_too_large` */
+  async fromStream(params: CreateParams & { source: Readable }): Promise<CreatedJob> {
+    assertOptions(params.options);
+    const { id, blobKey } = this.#newInput(params.attempt.projectId);
+    const scanner = new JsonlScanner(scanOptions(params.options));
+    return await this.#keepOrDiscard(blobKey, async () => {
+      const received = await this.#ingest.receive({ source: params.source, blobKey, scanner });
+      assertGoodInput(received.scan);
+      return await this.#createWithInput(params, { ...received, id, blobKey });
+    });
+  }
+
+  /**
+   * A job over an uploaded file, of which no byte is read again.
+   * @throws DomainError `invalid_parameter` (no such file), `wrong_purpose`, `invalid_file`
+   */
+  async fromFile(params: CreateParams & { fileId: string }): Promise<CreatedJob> {
+    assertOptions(params.options);
+    const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'file_id');
+    assertJudged(judge({ summary, options: params.options, sameEndpoint: false }));
+    const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
+    return await this.#create({ ...params, fingerprint, file: null, input: { ...file, summary }, dialect: 'native', judgement: null });
+  }
+
+  /**
+   * OpenAI's create: what only the batch's options can judge does not refuse the request, it makes a batch that has
+   * failed, with an entry for each bad line.
+   * @throws DomainError `invalid_parameter` (no such file), `wrong_purpose`
+   */
+  async batch(params: CreateParams & { fileId: string }): Promise<CreatedJob> {
+    const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'input_file_id');
+    const judgement = judge({ summary, options: params.options, sameEndpoint: true });
+    const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
+    return await this.#create({ ...params, fingerprint, file: null, input: { ...file, summary }, dialect: 'openai', judgement });
+  }
+
+  /** What `fromFile` would make. */
+  async planFile(params: { projectId: string; fileId: string; options: JobOptions }): Promise<JobPlan> {
+    assertOptions(params.options);
+    const { summary } = await this.#inputFile(params.projectId, params.fileId, 'file_id');
+    assertJudged(judge({ summary, options: params.options, sameEndpoint: false }));
+    return toPlan(summary, params.options);
+  }
+
+  async planInline(params: { input: InlineInput; options: JobOptions }): Promise<JobPlan> {
+    assertOptions(params.options);
+    const scanner = new JsonlScanner(scanOptions(params.options));
+    const { scan } = await this.#ingest.store({ body: encodeInline(params.input), blobKey: null, scanner });
+    assertInlineItems(scan, params.input);
+    return toPlan(scan.summary, params.options);
+  }
+
+  async planStream(params: { source: Readable; options: JobOptions }): Promise<JobPlan> {
+    assertOptions(params.options);
+    const scanner = new JsonlScanner(scanOptions(params.options));
+    const { scan } = await this.#ingest.receive({ source: params.source, blobKey: null, scanner });
+    assertGoodInput(scan);
+    return toPlan(scan.summary, params.options);
+  }
+
+  #newInput(projectId: string): { id: string; blobKey: string } {
+    const id = newId('file', this.#clock.nowMs());
+    return { id, blobKey: inputBlobKey(projectId, id) };
+  }
+
+  /** An input that came with its job stays only when the job was created. */
+  async #keepOrDiscard(blobKey: string, create: () => Promise<CreatedJob>): Promise<CreatedJob> {
+    let kept = false;
+    try {
+      const created = await create();
+      kept = !created.replayed;
+      return created;
+    } finally {
+      if (!kept) await this.#ingest.discard(blobKey);
+    }
+  }
+
+  async #createWithInput(params: CreateParams, stored: StoredInput): Promise<CreatedJob> {
+    const { summary } = stored.scan;
+    const nowMs = this.#clock.nowMs();
+    const { id, blobKey, bytes, sha256 } = stored;
+    const file = internalInput({ id, projectId: params.attempt.projectId, blobKey, bytes, sha256, summary, nowMs });
+    const fingerprint = fingerprintOf(sha256, params.options);
+    return await this.#create({ ...params, fingerprint, file, input: { id, blobKey, summary }, dialect: 'native', judgement: null });
+  }
+
+  async #create(
+    params: CreateParams & {
+      fingerprint: string;
+      file: FileRecord | null;
+      input: { id: string; blobKey: string; summary: ScanSummary };
+      dialect: JobRecord['dialect'];
+      judgement: Judgement | null;
+    },
+  ): Promise<CreatedJob> {
+    const { attempt, options, input, dialect, judgement } = params;
+    const refused = judgement !== null && judgement.errorCount > 0;
+    const nowMs = this.#clock.nowMs();
+    const job = newJob({ projectId: attempt.projectId, dialect, input, options, refused, nowMs });
+    const planned = !refused && input.summary.shards.length <= INLINE_PLAN_SHARDS;
+    params.signal.throwIfAborted();
+    const created = await this.#ledger.createJob({
+      job,
+      file: params.file,
+      shards: planned ? shardsOf(input.summary, options) : null,
+      idempotency: { ...attempt, fingerprint: params.fingerprint },
+      nowMs,
+    });
+    if (created.outcome === 'conflict') throw keyReused();
+    if (created.outcome === 'replayed') return { job: created.record, replayed: true };
+    if (refused) {
+      await this.#ledger.refuseJob({ jobId: job.id, errors: judgement.errors, nowMs });
+      const failed = await this.#ledger.getJob({ projectId: attempt.projectId, id: job.id });
+      return { job: failed ?? created.record, replayed: false };
+    }
+    if (planned) this.#signals.emit('work-ready');
+    else this.#signals.emit('job-unplanned', job.id);
+    return { job: created.record, replayed: false };
+  }
+
+  async #inputFile(projectId: string, fileId: string, param: string): Promise<{ file: FileRecord; summary: ScanSummary }> {
+    const file = await this.#ledger.getFile({ projectId, id: fileId });
+    if (file === null || file.internal) {
+      throw new DomainError('invalid_parameter', `${param}: no file has the id ${shownId(fileId)}. Upload it with POST /v1/files first.`, { param });
+    }
+    if (file.purpose !== BATCH_PURPOSE || file.summary === null) {
+      throw new DomainError('wrong_purpose', `${param}: file ${fileId} has the purpose "${file.purpose}", and a job needs "${BATCH_PURPOSE}". Upload it again with that purpose.`, { param });
+    }
+    return { file, summary: file.summary };
+  }
+}
+
+/** The options are known, so that a line that lacks something is an error now. */
+function scanOptions(options: JobOptions): ScanOptions {
+  const model = modelOf(options);
+  return {
+    requireComplete: true,
+    ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+    ...(model === null ? {} : { model }),
+    ...(options.defaults === undefined ? {} : { defaults: options.defaults }),
+  };
+}
+
+function assertJudged({ errors, errorCount }: Judgement): void {
+  const first = errors[0];
+  if (first === undefined) return;
+  const more = errorCount > 1 ? ` (+${errorCount - 1} more)` : '';
+  throw new DomainError('invalid_file', `${first.message}.${more}`, { errors, ...(first.param === null ? {} : { param: first.param }) });
+}
+
+const toPlan = (summary: ScanSummary, options: JobOptions): JobPlan => ({
+  object: 'job_plan',
+  items: summary.items,
+  models: itemsByModel(summary, options),
+  shards: summary.shards.length,
+  input_bytes: summary.bytes,
+});

@@ -1,0 +1,18 @@
+import { Module } from '@nestjs/common';
+import { Files } from '../files/files.js';
+import { Retention } from '../files/retention.js';
+import { Finalizer } from '../finalize/finalizer.js';
+import { Ingest } from '../ingest/ingest.js';
+import { Fleet } from './fleet.js';
+import { ItemReader } from './item-reader.js';
+import { JobCreation } from './job-creation.js';
+import { JobViews } from './job-views.js';
+import { Jobs } from './jobs.js';
+import { Planner } from './planner.js';
+import { Results } from './results.js';
+
+const SERVICES = [Files, Finalizer, Fleet, Ingest, ItemReader, JobCreation, JobViews, Jobs, Planner, Results, Retention];
+
+/** Use cases of jobs and files, for every dialect. The ports come from the global `CoreModule`. */
+@Module({ providers: SERVICES, exports: SERVICES })
+export class JobsModule {}

@@ -1,0 +1,153 @@
+import type { JobState } from '@batch-infer/contracts';
+import { isTerminal, toJobId, toJobStatus } from '@batch-infer/contracts';
+import { Inject, Injectable } from '@nestjs/common';
+import { DomainError } from '../errors.js';
+import { shownId } from '../files/files.js';
+import type { Blobs } from '../ports/blobs.js';
+import type { Clock } from '../ports/clock.js';
+import type { Ledger } from '../ports/ledger.js';
+import type { JobRecord } from '../ports/records.js';
+import type { Signals } from '../ports/signals.js';
+import { BLOBS, CLOCK, LEDGER, SIGNALS } from '../tokens.js';
+import { windowMs } from './new-job.js';
+
+/** How often a long poll looks by itself: changes made by other control planes send no signal here. */
+const POLL_INTERVAL_MS = 500;
+
+export type RetryStatus = 'failed' | 'expired' | 'cancelled';
+
+export interface JobFilter {
+  readonly states?: readonly JobState[];
+  readonly model?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly createdAfterMs?: number;
+  readonly dialect?: string;
+  readonly after?: string;
+}
+
+/** Reads and steers jobs. Every id may be of any dialect; an unknown id and a foreign one are the same. */
+@Injectable()
+export class Jobs {
+  readonly #ledger: Ledger;
+  readonly #blobs: Blobs;
+  readonly #clock: Clock;
+  readonly #signals: Signals;
+
+  constructor(
+    @Inject(LEDGER) ledger: Ledger,
+    @Inject(BLOBS) blobs: Blobs,
+    @Inject(CLOCK) clock: Clock,
+    @Inject(SIGNALS) signals: Signals,
+  ) {
+    this.#ledger = ledger;
+    this.#blobs = blobs;
+    this.#clock = clock;
+    this.#signals = signals;
+  }
+
+  /** @throws DomainError `not_found` */
+  async get(projectId: string, id: string): Promise<JobRecord> {
+    const job = await this.#ledger.getJob({ projectId, id: toJobId(id) });
+    if (job === null) throw notFound(id);
+    return job;
+  }
+
+  /**
+   * The job as soon as its status differs from what it is now, at once when it has ended, or as it is after `waitMs`.
+   * @throws DomainError `not_found`; the signal's reason
+   */
+  async wait(params: { projectId: string; id: string; waitMs: number; signal: AbortSignal }): Promise<JobRecord> {
+    const { projectId, id, waitMs, signal } = params;
+    const first = await this.get(projectId, id);
+    if (isTerminal(first.state)) return first;
+    const deadline = performance.now() + waitMs;
+    let job = first;
+    while (toJobStatus(job.state) === toJobStatus(first.state)) {
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0) break;
+      await this.#change(job.id, Math.min(leftMs, POLL_INTERVAL_MS), signal);
+      job = await this.get(projectId, id);
+    }
+    return job;
+  }
+
+  /** Resolves at the next signal about a job, or after `timeoutMs`. @throws the signal's reason */
+  async #change(jobId: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const listener = (changed: string): void => {
+      if (changed === jobId) resolve();
+    };
+    const onAbort = (): void => resolve();
+    const timer = setTimeout(resolve, timeoutMs);
+    this.#signals.on('job-changed', listener);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#signals.off('job-changed', listener);
+      signal.removeEventListener('abort', onAbort);
+    }
+    signal.throwIfAborted();
+  }
+
+  /** Newest first. `after` is the id of the last job of the page before. */
+  async list(params: { projectId: string; limit: number; filter: JobFilter }): Promise<{ jobs: JobRecord[]; hasMore: boolean }> {
+    const { projectId, limit, filter } = params;
+    const after = filter.after === undefined ? {} : { after: toJobId(filter.after) };
+    const jobs = await this.#ledger.listJobs({ projectId, ...filter, ...after, limit: limit + 1 });
+    return { jobs: jobs.slice(0, limit), hasMore: jobs.length > limit };
+  }
+
+  /** Asks for the end of a job. Idempotent. @throws DomainError `not_found`, `job_already_ended` */
+  async cancel(projectId: string, id: string): Promise<JobRecord> {
+    const jobId = toJobId(id);
+    const stopped = await this.#ledger.stopJob({ projectId, id: jobId, reason: 'cancelled', nowMs: this.#clock.nowMs() });
+    if (stopped === null) throw notFound(id);
+    if (stopped.outcome === 'ended') {
+      if (stopped.job.state === 'cancelled') return stopped.job;
+      throw new DomainError('job_already_ended', `Job ${id} has already ended: it is ${toJobStatus(stopped.job.state)}.`);
+    }
+    this.#signals.emit('job-stopping', jobId, 'cancelled');
+    if (stopped.job.state === 'finalizing') this.#signals.emit('job-finalizing', jobId);
+    this.#signals.emit('job-changed', jobId);
+    return stopped.job;
+  }
+
+  /**
+   * Runs items of an ended job again, under the same id and with a new completion window.
+   * @throws DomainError `not_found`, `job_not_ended`, `nothing_to_retry`, `invalid_request` (its input was deleted)
+   */
+  async retry(params: { projectId: string; id: string; statuses: readonly RetryStatus[] }): Promise<JobRecord> {
+    const { projectId, id, statuses } = params;
+    const job = await this.get(projectId, id);
+    const nowMs = this.#clock.nowMs();
+    const expiresAtMs = nowMs + windowMs(job.completionWindow);
+    const retried = await this.#ledger.retryJob({ projectId, id: job.id, statuses, expiresAtMs, nowMs });
+    switch (retried?.outcome) {
+      case undefined:
+        throw notFound(id);
+      case 'running':
+        throw new DomainError('job_not_ended', `Job ${id} has not ended; items can be run again when it has. Wait for it, or cancel it first.`);
+      case 'nothing':
+        throw new DomainError('nothing_to_retry', `Job ${id} has no item with the status ${statuses.join(' or ')}.`);
+      case 'input_gone':
+        throw new DomainError('invalid_request', `The input file of job ${id} was deleted, so that its items cannot be run again. Submit them as a new job.`);
+      case 'retrying':
+        await this.#deleteFiles(projectId, retried.obsoleteFileIds);
+        this.#signals.emit('work-ready');
+        this.#signals.emit('job-changed', job.id);
+        return retried.job;
+    }
+  }
+
+  async #deleteFiles(projectId: string, ids: readonly string[]): Promise<void> {
+    for (const id of ids) {
+      const deleted = await this.#ledger.deleteFile({ projectId, id });
+      if (deleted.outcome === 'deleted') await this.#blobs.delete({ key: deleted.blobKey });
+    }
+  }
+}
+
+const notFound = (id: string): DomainError => new DomainError('not_found', `No job has the id ${shownId(id)}.`);

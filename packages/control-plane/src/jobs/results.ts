@@ -1,0 +1,114 @@
+import { isTerminal } from '@batch-infer/contracts';
+import { Inject, Injectable } from '@nestjs/common';
+import { DomainError } from '../errors.js';
+import type { Ledger } from '../ports/ledger.js';
+import type { JobRecord } from '../ports/records.js';
+import { LEDGER } from '../tokens.js';
+import { type EndedItem, ItemReader, type Wanted } from './item-reader.js';
+
+export type ResultsOrder = 'input' | 'completion';
+
+/** An ended item, and in completion order where to go on behind it. */
+export interface Result {
+  readonly item: EndedItem;
+  readonly cursor: string | null;
+}
+
+/** What a reader of an unfinished job must know before the first line. */
+export interface ResultsHead {
+  readonly incomplete: boolean;
+  /** In input order: the last index of the gapless run from the start, `null` when it is empty. */
+  readonly lastLine: number | null;
+}
+
+const SEGMENTS_PER_QUERY = 64;
+/** Cursors of never-run items, which come last in completion order: `end.<index>`. */
+const END = 'end';
+
+/** Streams the ends of a job's items in constant memory, also while the job runs. */
+@Injectable()
+export class Results {
+  readonly #ledger: Ledger;
+  readonly #reader: ItemReader;
+
+  constructor(@Inject(LEDGER) ledger: Ledger, @Inject(ItemReader) reader: ItemReader) {
+    this.#ledger = ledger;
+    this.#reader = reader;
+  }
+
+  async head(job: JobRecord, order: ResultsOrder): Promise<ResultsHead> {
+    if (isTerminal(job.state)) return { incomplete: false, lastLine: null };
+    if (order === 'completion') return { incomplete: true, lastLine: null };
+    const last = await this.#reader.endedPrefix(job.id);
+    return { incomplete: true, lastLine: last < 0 ? null : last };
+  }
+
+  /**
+   * Ended items behind `after` (an index in input order, a cursor in completion order), in batches.
+   * @throws DomainError `invalid_cursor`, before the first batch
+   */
+  read(params: { job: JobRecord; order: ResultsOrder; after: string | null; wanted: Wanted }): AsyncGenerator<Result[]> {
+    const { job, order, after, wanted } = params;
+    return order === 'input'
+      ? this.#inInputOrder(job, parseIndex(after), wanted)
+      : this.#inCompletionOrder(job, parseCursor(after), wanted);
+  }
+
+  async *#inInputOrder(job: JobRecord, afterIndex: number, wanted: Wanted): AsyncGenerator<Result[]> {
+    for await (const items of this.#reader.byOrdinal({ job, fromIndex: afterIndex + 1, wanted })) {
+      yield items.map((item) => ({ item, cursor: null }));
+    }
+  }
+
+  async *#inCompletionOrder(job: JobRecord, after: Cursor, wanted: Wanted): AsyncGenerator<Result[]> {
+    if (after.endIndex === null && (wanted.succeeded || wanted.failed)) {
+      yield* this.#settled(job.id, after, wanted);
+    }
+    if (!isTerminal(job.state) || !wanted.neverRun) return;
+    const neverRun: Wanted = { succeeded: false, failed: false, neverRun: true };
+    for await (const items of this.#reader.byOrdinal({ job, fromIndex: (after.endIndex ?? -1) + 1, wanted: neverRun })) {
+      yield items.map((item) => ({ item, cursor: `${END}.${item.index}` }));
+    }
+  }
+
+  async *#settled(jobId: string, after: Cursor, wanted: Wanted): AsyncGenerator<Result[]> {
+    // The cursor's own segment is read again from behind its line.
+    let afterSequence = after.sequence - 1;
+    for (;;) {
+      const segments = await this.#ledger.listSegments({ jobId, afterSequence, limit: SEGMENTS_PER_QUERY });
+      for (const segment of segments) {
+        const from = segment.sequence === after.sequence ? after.line : -1;
+        const items = await this.#reader.readSegment(segment);
+        const results = items
+          .filter(({ header, line }) => line > from && (header.ok ? wanted.succeeded : wanted.failed))
+          .map((item) => ({ item, cursor: `${segment.sequence}.${item.line}` }));
+        if (results.length > 0) yield results;
+        afterSequence = segment.sequence;
+      }
+      if (segments.length < SEGMENTS_PER_QUERY) return;
+    }
+  }
+}
+
+interface Cursor {
+  readonly sequence: number;
+  readonly line: number;
+  readonly endIndex: number | null;
+}
+
+function parseIndex(after: string | null): number {
+  if (after === null) return -1;
+  if (!/^(?:-1|\d{1,9})$/.test(after)) throw invalidCursor('after must be the index of a line, such as 41');
+  return Number(after);
+}
+
+function parseCursor(after: string | null): Cursor {
+  if (after === null) return { sequence: 0, line: -1, endIndex: null };
+  const match = /^(\d{1,15}|end)\.(\d{1,9})$/.exec(after);
+  if (match === null) throw invalidCursor('after must be the cursor of a line, such as 3.17');
+  const position = Number(match[2]);
+  if (match[1] === END) return { sequence: 0, line: -1, endIndex: position };
+  return { sequence: Number(match[1]), line: position, endIndex: null };
+}
+
+const invalidCursor = (message: string): DomainError => new DomainError('invalid_cursor', `${message}.`, { param: 'after' });
