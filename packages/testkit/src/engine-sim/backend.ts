@@ -20,6 +20,9 @@ export interface BackendResult {
   readonly timeToFirstTokenMs: number;
 }
 
+/** Told the number of running jobs whenever it has grown. */
+export type OnRunning = (running: number) => void;
+
 /** What serves the requests: slots with a service time, or the step model in real time. */
 export interface Backend {
   submit(job: BackendJob): void;

@@ -201,7 +201,6 @@ export class Engine {
       jitterUnit: unitHash(`${flight.bodyHash}:${attempt}:service`, this.#seed),
       onDone: (result) => this.whenThawed(() => this.#answer(flight, result)),
     });
-    this.log.noteRunning(this.#backend.gauges().running);
     if (!flight.ended) this.#watchDisconnect(flight);
   }
 
@@ -331,15 +330,19 @@ export class Engine {
 
   #createBackend(): Backend {
     const options = this.#options;
+    const onRunning = (running: number) => this.log.noteRunning(running);
     if (options.mode === 'step') {
-      return new StepBackend({ seed: this.#seed, ...options.step }, options.timeScale ?? 1);
+      return new StepBackend({ seed: this.#seed, ...options.step }, options.timeScale ?? 1, onRunning);
     }
-    return new SlotsBackend({
-      slots: options.slots ?? defaults.slots,
-      serviceTimeMs: options.serviceTimeMs ?? defaults.serviceTimeMs,
-      jitter: options.jitter ?? defaults.jitter,
-      cachedTokens: options.cachedTokens ?? defaults.cachedTokens,
-    });
+    return new SlotsBackend(
+      {
+        slots: options.slots ?? defaults.slots,
+        serviceTimeMs: options.serviceTimeMs ?? defaults.serviceTimeMs,
+        jitter: options.jitter ?? defaults.jitter,
+        cachedTokens: options.cachedTokens ?? defaults.cachedTokens,
+      },
+      onRunning,
+    );
   }
 }
 

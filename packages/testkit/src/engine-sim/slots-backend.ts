@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { Backend, BackendJob } from './backend.js';
+import type { Backend, BackendJob, OnRunning } from './backend.js';
 import type { ModelGauges } from './model-types.js';
 
 export interface SlotsOptions {
@@ -22,6 +22,7 @@ interface RunningJob extends QueuedJob {
 /** An engine without insides: each job holds one of the slots for its service time, others wait in order. */
 export class SlotsBackend implements Backend {
   readonly #options: SlotsOptions;
+  readonly #onRunning: OnRunning;
   readonly #running = new Map<string, RunningJob>();
   /** In order of arrival: a map, so that a job in the middle is dropped without a search. */
   readonly #waiting = new Map<string, QueuedJob>();
@@ -29,8 +30,9 @@ export class SlotsBackend implements Backend {
   /** Jobs whose time ended while frozen. */
   #overdue: string[] | null = null;
 
-  constructor(options: SlotsOptions) {
+  constructor(options: SlotsOptions, onRunning: OnRunning) {
     this.#options = options;
+    this.#onRunning = onRunning;
   }
 
   submit(job: BackendJob): void {
@@ -89,6 +91,7 @@ export class SlotsBackend implements Backend {
     const serviceMs = serviceTimeMs * job.slowFactor * (1 + jitter * (2 * job.jitterUnit - 1));
     const timer = serviceMs > 0 ? setTimeout(() => this.#finish(job.id), serviceMs) : null;
     this.#running.set(job.id, { ...queued, startedAtMs: performance.now(), timer });
+    this.#onRunning(this.#running.size);
     if (timer === null) this.#finish(job.id);
   }
 

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { Backend, BackendJob } from './backend.js';
+import type { Backend, BackendJob, OnRunning } from './backend.js';
 import { StepModel } from './model.js';
 import type { FinishedSequence, ModelGauges, ModelOptions } from './model-types.js';
 import { textBlockHashes } from './prompt.js';
@@ -11,13 +11,15 @@ const RESYNC_LAG_MS = 50;
 export class StepBackend implements Backend {
   readonly #model: StepModel;
   readonly #timeScale: number;
+  readonly #onRunning: OnRunning;
   readonly #jobs = new Map<string, BackendJob>();
   #stepping = false;
   #frozen = false;
   #stopped = false;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(options: Partial<ModelOptions>, timeScale: number) {
+  constructor(options: Partial<ModelOptions>, timeScale: number, onRunning: OnRunning) {
+    this.#onRunning = onRunning;
     this.#model = new StepModel(options);
     this.#timeScale = timeScale;
   }
@@ -86,6 +88,7 @@ export class StepBackend implements Backend {
       this.#stepping = false;
       return;
     }
+    this.#onRunning(this.#model.gauges.running);
     const dueMs = startMs + durationMs;
     const finish = () => this.#finishStep(dueMs);
     this.#timer = setTimeout(finish, Math.max(0, (dueMs - this.#now()) * this.#timeScale));

@@ -1,0 +1,2 @@
+export * from './http-fault-proxy.js';
+export * from './tcp-fault-proxy.js';

@@ -1,0 +1,84 @@
+import { connect, createServer, type Socket } from 'node:net';
+import { LoopbackListener } from './loopback-listener.js';
+
+export interface TcpFaultProxyOptions {
+  readonly targetHost?: string;
+  readonly targetPort: number;
+  /** Default 0: any free port. */
+  readonly port?: number;
+}
+
+/** For what does not speak HTTP: databases, brokers. */
+export interface TcpFaultProxy {
+  readonly port: number;
+  /** Connections accepted so far. */
+  connections(): number;
+  /** Resets every open connection once. */
+  dropConnections(): void;
+  /** Keeps connections open but moves no byte until `pass`. */
+  stall(): void;
+  /** Closes the port: connecting is refused until `pass`. */
+  refuse(): Promise<void>;
+  /** Forwards again, with the port open. */
+  pass(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts a TCP proxy on loopback that stalls, drops or refuses when told to. */
+export async function startTcpFaultProxy(options: TcpFaultProxyOptions): Promise<TcpFaultProxy> {
+  let stalled = false;
+  const pairs = new Set<readonly [client: Socket, upstream: Socket]>();
+
+  const listener = new LoopbackListener(
+    () =>
+      createServer({ noDelay: true }, (client) => {
+        const upstream = connect({ port: options.targetPort, host: options.targetHost ?? '127.0.0.1' });
+        const pair = [client, upstream] as const;
+        pairs.add(pair);
+        client.pipe(upstream);
+        upstream.pipe(client);
+        client.on('error', () => upstream.destroy());
+        upstream.on('error', () => client.resetAndDestroy());
+        client.on('close', () => {
+          pairs.delete(pair);
+          upstream.destroy();
+        });
+        if (stalled) hold(pair);
+      }),
+    options.port ?? 0,
+  );
+
+  function hold([client, upstream]: readonly [Socket, Socket]): void {
+    client.unpipe(upstream).pause();
+    upstream.unpipe(client).pause();
+  }
+
+  async function pass(): Promise<void> {
+    if (stalled) {
+      stalled = false;
+      for (const [client, upstream] of pairs) {
+        client.pipe(upstream);
+        upstream.pipe(client);
+      }
+    }
+    await listener.open();
+  }
+
+  await listener.open();
+  return {
+    get port() {
+      return listener.port;
+    },
+    connections: () => listener.connections,
+    dropConnections() {
+      listener.drop();
+    },
+    stall() {
+      stalled = true;
+      for (const pair of pairs) hold(pair);
+    },
+    refuse: () => listener.close(),
+    pass,
+    close: () => listener.close(),
+  };
+}
