@@ -21,7 +21,7 @@ const workspaceSources = {
 };
 
 /** Projects inherit plugins, transform and limits from the root (`extends: true`). */
-const sources = ['packages/*/src/**', 'examples/**', 'benchmarks/**', 'scripts/**'];
+const sources = ['packages/*/src/**', 'examples/**', 'benchmarks/**', 'scripts/**', 'deploy/**'];
 
 export default defineConfig({
   plugins: [workspaceSources],
