@@ -1,1 +1,31 @@
-export {};
+/** The client library of batch-infer. Runs wherever `fetch` runs; what needs a file system stands behind `/node`. */
+export { BatchInfer } from './client.js';
+export { type BatchInferOptions, DEFAULT_BASE_URL } from './config.js';
+export {
+  APIError,
+  AuthenticationError,
+  BadRequestError,
+  BatchInferError,
+  ConflictError,
+  ConnectionError,
+  type InputProblem,
+  JobFailedError,
+  NotFoundError,
+  PartialFailureError,
+  PermissionError,
+  RateLimitError,
+  ServerError,
+  TimeoutError,
+  UnprocessableError,
+  WaitTimeoutError,
+} from './errors.js';
+export { InputReadError } from './http/request-body.js';
+export { JobHandle, type RetryOptions } from './job-handle.js';
+export { JobList, JobsApi, type ListJobsOptions, type SubmitFileOptions, type SubmitParams } from './jobs.js';
+export type { MapOptions, MapResult } from './map.js';
+export { outputOf } from './output.js';
+export type { WaitOptions } from './poll.js';
+export type { RawResultLine, ResultsOptions } from './results.js';
+export type { FileInput, InputSource } from './sources.js';
+export type { StandardResult, StandardSchema } from './standard-schema.js';
+export * from './types.js';

@@ -1,0 +1,69 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { validateFile } from './node.js';
+
+let folder = '';
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'batch-infer-sdk-'));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+async function fileOf(text: string): Promise<string> {
+  const path = join(folder, 'in.jsonl');
+  await writeFile(path, text);
+  return path;
+}
+
+describe('validateFile', () => {
+  it('counts items by model, and accepts a BOM, CRLF, blank lines and no last line break', async () => {
+    const path = await fileOf(
+      '\uFEFF{"body":{"messages":[{"role":"user","content":"hi"}],"model":"a"}}\r\n\r\n{"custom_id":"x","body":{"messages":[{"role":"user","content":"hi"}]}}',
+    );
+    expect(await validateFile(path, { model: 'b' })).toMatchObject({
+      ok: true,
+      items: 2,
+      models: { a: 1, b: 1 },
+      errors: [],
+    });
+  });
+
+  it('names the line and field of every fault', async () => {
+    const path = await fileOf(
+      '{"body":{"messages":[{"role":"user","content":"hi"}],"model":"a"}}\nnot json\n{"custom_id":"x","url":"/v1/nope","body":{"messages":[{"role":"user","content":"hi"}],"model":"a"}}\n',
+    );
+    const report = await validateFile(path);
+    expect(report.ok).toBe(false);
+    expect(report.errors.map(({ line }) => line)).toEqual([2, 3]);
+  });
+
+  it('finds lines without a model, unless the options name one', async () => {
+    const path = await fileOf('{"body":{"messages":[{"role":"user","content":"hi"}]}}\n');
+    expect((await validateFile(path)).ok).toBe(false);
+    expect((await validateFile(path, { model: 'm' })).ok).toBe(true);
+  });
+});
+
+describe('the main entry', () => {
+  it('imports nothing of Node, so that it runs in a browser', async () => {
+    const folderOfSources = new URL('.', import.meta.url);
+    const seen = new Set<string>();
+    const visit = async (name: string): Promise<void> => {
+      if (seen.has(name)) return;
+      seen.add(name);
+      const text = await readFile(new URL(name, folderOfSources), 'utf8');
+      expect(text, name).not.toMatch(/['"]node:/);
+      for (const [, specifier] of text.matchAll(/^(?:import|export) (?!type ).*? from '(\..*?)\.js'/gms)) {
+        await visit(
+          new URL(`${specifier}.ts`, new URL(name, folderOfSources)).href.slice(folderOfSources.href.length),
+        );
+      }
+    };
+    await visit('index.ts');
+    expect(seen).toContain('http/http-client.ts');
+    expect(seen).not.toContain('validate-file.ts');
+  });
+});
