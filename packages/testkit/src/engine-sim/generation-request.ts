@@ -59,7 +59,7 @@ export function readGenerationRequest(
   if (maxTokens !== null && maxTokens < 1) {
     return badRequest(path, `max_tokens must be at least 1, got ${maxTokens}.`, 'max_tokens');
   }
-  const promptText = textOf([body.system, body.instructions, source]);
+  const promptText = textOf([body.system, body.instructions, source].filter((part) => part !== undefined));
   const promptTokens = countTokens(promptText);
   if (promptTokens >= rules.maxModelLen) return promptTooLong(path, promptTokens, rules.maxModelLen);
   if (maxTokens !== null && promptTokens + maxTokens > rules.maxModelLen) {
@@ -120,7 +120,7 @@ function outputLimit(body: JsonObject): number | null {
 function textOf(value: unknown): string {
   if (typeof value === 'string') return value;
   if (Array.isArray(value)) return value.map(textOf).join('\n');
-  if (!isObject(value)) return value === undefined || value === null ? '' : String(value);
+  if (!isObject(value)) return value === null || value === undefined ? '' : String(value);
   return textOf(value.content ?? value.text);
 }
 

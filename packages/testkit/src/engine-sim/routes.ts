@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { isEndpoint } from '@batch-infer/contracts';
 import { type Engine, sendError } from './engine.js';
 import { METHOD_NOT_ALLOWED, NOT_FOUND, UNAUTHORIZED } from './error-bodies.js';
@@ -69,7 +70,12 @@ export function handleRequest(
 }
 
 /** `/__sim/…`: the handle of a simulator that runs as another process. Works while frozen. Returns false elsewhere. */
-export function handleControl(sim: EngineSim, request: IncomingMessage, response: ServerResponse): boolean {
+export function handleControl(
+  sim: EngineSim,
+  killConnectionsBut: (kept: Socket) => void,
+  request: IncomingMessage,
+  response: ServerResponse,
+): boolean {
   const path = pathOf(request);
   if (!path.startsWith('/__sim/')) return false;
   readBody(request, (body) => {
@@ -87,8 +93,7 @@ export function handleControl(sim: EngineSim, request: IncomingMessage, response
         sim.thaw();
         return sendJson(response, sim.stats());
       case 'POST /__sim/kill-connections':
-        // Its own connection goes down too, so the answer is sent first.
-        response.once('finish', () => sim.killConnections());
+        killConnectionsBut(request.socket);
         return sendJson(response, sim.stats());
       default:
         sendError(response, NOT_FOUND);

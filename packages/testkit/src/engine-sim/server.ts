@@ -26,7 +26,7 @@ export async function startEngineSim(options: EngineSimOptions = {}): Promise<En
   async function listen(): Promise<void> {
     if (server !== null) return;
     const created = createServer({ keepAliveTimeout: 5_000, noDelay: true }, (request, response) => {
-      if (handleControl(sim, request, response)) return;
+      if (handleControl(sim, killConnections, request, response)) return;
       engine.whenThawed(() => handleRequest(engine, state, request, response));
     });
     created.on('connection', (socket) => {
@@ -41,8 +41,10 @@ export async function startEngineSim(options: EngineSimOptions = {}): Promise<En
     port = (created.address() as AddressInfo).port;
   }
 
-  function killConnections(): void {
-    for (const socket of sockets) socket.resetAndDestroy();
+  function killConnections(kept?: Socket): void {
+    for (const socket of sockets) {
+      if (socket !== kept) socket.resetAndDestroy();
+    }
   }
 
   async function kill(): Promise<void> {
@@ -88,7 +90,7 @@ export async function startEngineSim(options: EngineSimOptions = {}): Promise<En
     setKvShare: (share) => engine.backend.setKvShare(share),
     freeze: () => engine.freeze(),
     thaw: () => engine.thaw(),
-    killConnections,
+    killConnections: () => killConnections(),
     kill,
     revive: listen,
     close: kill,
