@@ -1,0 +1,125 @@
+import { type Admin, ConfigResourceTypes, type Kafka } from 'kafkajs';
+import type { KafkaAdmin, TopicToCreate } from './kafka-client.js';
+import { kafkaCodeOf } from './kafkajs-errors.js';
+
+const NOT_READY_CODES: readonly (string | null)[] = ['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'];
+
+interface Session {
+  readonly admin: Admin;
+  readonly connected: Promise<void>;
+}
+
+/** A kafkajs admin client that is thrown away after a failure: what it has cached may be the reason. */
+export class KafkajsAdmin implements KafkaAdmin {
+  readonly #kafka: Kafka;
+  #session: Session | null = null;
+
+  constructor(kafka: Kafka) {
+    this.#kafka = kafka;
+  }
+
+  async countPartitions(topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    // One by one: the answer for several topics is one error when one of them is missing.
+    const counts = await Promise.all(topics.map((topic) => this.#countPartitionsOf(topic)));
+    return new Map(
+      topics.flatMap((topic, index): [string, number][] => {
+        const count = counts[index] ?? null;
+        return count === null ? [] : [[topic, count]];
+      }),
+    );
+  }
+
+  async createTopics(topics: readonly TopicToCreate[]): Promise<void> {
+    await this.#use((admin) =>
+      admin.createTopics({
+        // It throws for topics that were made well when several clients wait at once: leaders are polled for instead.
+        waitForLeaders: false,
+        topics: topics.map(({ topic, partitions, replicationFactor, settings }) => ({
+          topic,
+          numPartitions: partitions,
+          replicationFactor,
+          configEntries: Object.entries(settings).map(([name, value]) => ({ name, value })),
+        })),
+      }),
+    );
+  }
+
+  async readSettings(
+    topics: readonly string[],
+    names: readonly string[],
+  ): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+    const { resources } = await this.#use((admin) =>
+      admin.describeConfigs({
+        includeSynonyms: false,
+        resources: topics.map((name) => ({ type: ConfigResourceTypes.TOPIC, name, configNames: [...names] })),
+      }),
+    );
+    return new Map(
+      resources.map(({ resourceName, configEntries }) => [
+        resourceName,
+        Object.fromEntries(configEntries.map(({ configName, configValue }) => [configName, configValue])),
+      ]),
+    );
+  }
+
+  async readLag({ topic, groupId }: { topic: string; groupId: string }): Promise<readonly number[]> {
+    const [bounds, committed] = await this.#use((admin) =>
+      Promise.all([admin.fetchTopicOffsets(topic), admin.fetchOffsets({ groupId, topics: [topic] })]),
+    );
+    const positions = new Map(
+      committed[0]?.partitions.map(({ partition, offset }) => [partition, Number(offset)]),
+    );
+    const lag: number[] = [];
+    for (const { partition, low, high } of bounds) {
+      // Below the oldest record, or -1 without a commit: the group begins at the oldest.
+      lag[partition] = Math.max(0, Number(high) - Math.max(Number(low), positions.get(partition) ?? -1));
+    }
+    return lag;
+  }
+
+  async close(): Promise<void> {
+    const session = this.#session;
+    this.#session = null;
+    await session?.admin.disconnect();
+  }
+
+  async #countPartitionsOf(topic: string): Promise<number | null> {
+    const count = async (): Promise<number | null> => {
+      try {
+        const { topics } = await this.#use((admin) => admin.fetchTopicMetadata({ topics: [topic] }));
+        const partitions = topics[0]?.partitions ?? [];
+        return partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)
+          ? partitions.length
+          : null;
+      } catch (error) {
+        if (NOT_READY_CODES.includes(kafkaCodeOf(error))) return null;
+        throw error;
+      }
+    };
+    // Of a topic that it has seen and that was deleted since, a client with a cache says only that all brokers failed.
+    return count().catch(count);
+  }
+
+  async #use<Result>(work: (admin: Admin) => Promise<Result>): Promise<Result> {
+    const session = this.#open();
+    try {
+      await session.connected;
+      return await work(session.admin);
+    } catch (error) {
+      // A missing topic is an answer, the connection is well.
+      if (!NOT_READY_CODES.includes(kafkaCodeOf(error))) {
+        if (this.#session === session) this.#session = null;
+        session.admin.disconnect().catch(() => {});
+      }
+      throw error;
+    }
+  }
+
+  #open(): Session {
+    if (this.#session === null) {
+      const admin = this.#kafka.admin({ retry: { initialRetryTime: 100, maxRetryTime: 500, retries: 2 } });
+      this.#session = { admin, connected: admin.connect() };
+    }
+    return this.#session;
+  }
+}

@@ -1,0 +1,54 @@
+import { Kafka, type KafkaConfig, logLevel, type SASLOptions } from 'kafkajs';
+import type { KafkaClient } from './kafka-client.js';
+import type { KafkaLogger } from './kafka-logger.js';
+import type { KafkaOptions, KafkaSasl, KafkaTls } from './kafka-options.js';
+import { KafkajsAdmin } from './kafkajs-admin.js';
+import { KafkajsConsumer } from './kafkajs-consumer.js';
+import { KafkajsProducer } from './kafkajs-producer.js';
+import { patchRequestQueue } from './request-queue-patch.js';
+
+/** The client port on kafkajs 2.2.4, with the settings that survived broker kills, outages and rebalances. */
+export function createKafkajsClient(options: KafkaOptions, logger: KafkaLogger): KafkaClient {
+  patchRequestQueue();
+  const kafka = new Kafka(kafkajsConfig(options, logger));
+  return {
+    createProducer: () => new KafkajsProducer(kafka),
+    createConsumer: (params) => new KafkajsConsumer(kafka, params, options.sessionTimeoutMs),
+    createAdmin: () => new KafkajsAdmin(kafka),
+  };
+}
+
+function kafkajsConfig(options: KafkaOptions, logger: KafkaLogger): KafkaConfig {
+  return {
+    clientId: options.clientId,
+    brokers: [...options.brokers],
+    connectionTimeout: options.connectionTimeoutMs,
+    retry: { initialRetryTime: 200, maxRetryTime: 1_000, retries: 5 },
+    ...(options.tls && { ssl: tlsConfig(options.tls) }),
+    ...(options.sasl && { sasl: saslConfig(options.sasl) }),
+    // It cries about every connection that breaks: what matters comes as events and rejections.
+    logLevel: logLevel.WARN,
+    logCreator: () => (entry) =>
+      logger.debug(
+        { component: entry.namespace, groupId: entry.log.groupId },
+        `kafkajs: ${entry.log.message}`,
+      ),
+  };
+}
+
+const tlsConfig = (tls: KafkaTls) => ({
+  ...(tls.ca !== null && { ca: [tls.ca] }),
+  ...(tls.certificate !== null && { cert: tls.certificate }),
+  ...(tls.key !== null && { key: tls.key }),
+});
+
+function saslConfig({ mechanism, username, password }: KafkaSasl): SASLOptions {
+  switch (mechanism) {
+    case 'plain':
+      return { mechanism, username, password };
+    case 'scram-sha-256':
+      return { mechanism, username, password };
+    case 'scram-sha-512':
+      return { mechanism, username, password };
+  }
+}

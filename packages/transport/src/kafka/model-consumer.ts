@@ -1,0 +1,206 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Priority } from '@batch-infer/contracts';
+import type { TransportHealth } from '../port.js';
+import { withDeadline } from './deadline.js';
+import type { KafkaAdmin, KafkaClient, KafkaConsumer } from './kafka-client.js';
+import { type KafkaLogger, RateLimiter, reasonOf } from './kafka-logger.js';
+import type { LanePauses } from './lane-pauses.js';
+import type { OfferReader } from './offer-reader.js';
+import { DOUBT_AFTER_MS, judgeConsumer } from './watchdog.js';
+
+/** How soon a lane is noticed that the control plane has just made. */
+const TOPIC_POLL_MS = 250;
+const TICK_MS = 1_000;
+const PROBE_INTERVAL_MS = 5_000;
+const PROBE_LIMIT_MS = 5_000;
+/** Of leaving the group: worth waiting for, since a member that does not leave keeps its partitions for a session. */
+const CLOSE_LIMIT_MS = 5_000;
+const MAX_BACKOFF_MS = 10_000;
+
+export interface ModelConsumerParams {
+  readonly model: string;
+  readonly groupId: string;
+  readonly lanes: ReadonlyMap<string, Priority>;
+  readonly client: KafkaClient;
+  /** The subscription's, shared: not closed here. */
+  readonly admin: KafkaAdmin;
+  readonly reader: OfferReader;
+  readonly pauses: LanePauses;
+  readonly logger: KafkaLogger;
+}
+
+/** Why a consumer was given up. */
+type End = 'closed' | 'crashed' | 'stalled' | 'topics changed';
+
+/**
+ * Keeps one consumer alive for one model: waits for its topics, reads them, and builds a new consumer when the old one
+ * crashed for good, stalled, or reads other topics than there are now.
+ */
+export class ModelConsumer {
+  readonly #params: ModelConsumerParams;
+  readonly #limiter = new RateLimiter();
+  readonly #closing = new AbortController();
+  readonly #supervision: Promise<void>;
+  #consumer: KafkaConsumer | null = null;
+  #endLife: (end: End) => void = () => {};
+  /** Topics that the consumer reads; empty: none exist yet. */
+  #topics: readonly string[] = [];
+  #brokerAnswers: boolean | null = null;
+  #brokerProblem = '';
+  #joined = false;
+  #lastFetchMs = 0;
+  #lastProbeMs = 0;
+
+  constructor(params: ModelConsumerParams) {
+    this.#params = params;
+    this.#supervision = this.#supervise();
+  }
+
+  /** Tells the consumer of today what is paused. */
+  applyPauses(): void {
+    this.#consumer?.setPaused(this.#params.pauses.current());
+  }
+
+  health(): TransportHealth {
+    if (this.#closed) return { state: 'down', reason: 'the subscription is closed' };
+    if (this.#brokerAnswers === false) return { state: 'down', reason: `Kafka: ${this.#brokerProblem}` };
+    if (this.#brokerAnswers === null) return { state: 'degraded', reason: 'Kafka has not answered yet' };
+    // No job of this model was ever offered: nothing to read is nothing wrong.
+    if (this.#topics.length === 0) return { state: 'up', reason: null };
+    if (!this.#joined) return { state: 'degraded', reason: 'joining the Kafka consumer group' };
+    const sinceFetchMs = performance.now() - this.#lastFetchMs;
+    return sinceFetchMs > DOUBT_AFTER_MS
+      ? { state: 'degraded', reason: `Kafka consumer: no fetch for ${Math.round(sinceFetchMs / 1_000)} s` }
+      : { state: 'up', reason: null };
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#endLife('closed');
+    await this.#supervision;
+  }
+
+  get #closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  async #supervise(): Promise<void> {
+    let backoffMs = 0;
+    while (!this.#closed) {
+      await this.#sleep(backoffMs);
+      const topics = await this.#waitForTopics();
+      if (this.#closed) return;
+      const bornMs = performance.now();
+      const end = await this.#live(topics);
+      // The first replacement comes at once; one that dies young again and again must not hammer the broker.
+      const diedYoung = performance.now() - bornMs < MAX_BACKOFF_MS && end !== 'topics changed';
+      backoffMs = diedYoung ? Math.min(MAX_BACKOFF_MS, backoffMs * 2 || TOPIC_POLL_MS) : 0;
+    }
+  }
+
+  async #waitForTopics(): Promise<readonly string[]> {
+    this.#topics = [];
+    while (!this.#closed) {
+      const topics = await this.#findTopics();
+      if (topics !== null && topics.length > 0) return topics;
+      await this.#sleep(TOPIC_POLL_MS);
+    }
+    return [];
+  }
+
+  /** The life of one consumer, from its making to its leaving. */
+  async #live(topics: readonly string[]): Promise<End> {
+    const { client, groupId, reader, pauses, logger, model } = this.#params;
+    const { promise: ended, resolve } = Promise.withResolvers<End>();
+    this.#endLife = resolve;
+    this.#topics = topics;
+    this.#joined = false;
+    this.#lastFetchMs = performance.now();
+    const consumer: KafkaConsumer = client.createConsumer({
+      groupId,
+      topics,
+      handleBatch: (batch) => reader.read(batch, consumer),
+      onFetch: () => {
+        this.#lastFetchMs = performance.now();
+      },
+      onJoin: () => {
+        this.#joined = true;
+        reader.forgetUncommitted();
+      },
+      onCrash: (crash) => this.#onCrash(crash, resolve),
+    });
+    this.#consumer = consumer;
+    consumer.setPaused(pauses.current());
+    const ticking = setInterval(() => void this.#tick(consumer), TICK_MS);
+    consumer.start().catch((error: unknown) => this.#onCrash({ error, restarts: false }, resolve));
+    const end = await ended;
+    clearInterval(ticking);
+    this.#consumer = null;
+    if (end !== 'closed') logger.warn({ model, end }, 'the Kafka consumer is replaced');
+    reader.forgetUncommitted();
+    await withDeadline(consumer.close(), {
+      timeoutMs: CLOSE_LIMIT_MS,
+      what: 'leaving the Kafka group',
+    }).catch((error: unknown) =>
+      logger.warn({ model, reason: reasonOf(error) }, 'the Kafka group was not left'),
+    );
+    return end;
+  }
+
+  #onCrash(crash: { error: unknown; restarts: boolean }, end: (end: End) => void): void {
+    const { logger, model } = this.#params;
+    const { restarts } = crash;
+    this.#joined = false;
+    this.#limiter.limit('crash', (suppressed) =>
+      logger.warn(
+        { model, restarts, reason: reasonOf(crash.error), suppressed },
+        'the Kafka consumer crashed',
+      ),
+    );
+    if (restarts) {
+      // A deleted topic crashes it five times a second for as long as it is away: look, and stop it if that is why.
+      this.#lastProbeMs = Number.NEGATIVE_INFINITY;
+      return;
+    }
+    end('crashed');
+  }
+
+  async #tick(consumer: KafkaConsumer): Promise<void> {
+    if (performance.now() - this.#lastProbeMs >= PROBE_INTERVAL_MS) {
+      const topics = await this.#findTopics();
+      if (this.#consumer !== consumer) return;
+      if (topics !== null && topics.join() !== this.#topics.join()) this.#endLife('topics changed');
+      await this.#params.reader.commitLeftovers(consumer);
+    }
+    const sinceFetchMs = performance.now() - this.#lastFetchMs;
+    if (judgeConsumer({ sinceFetchMs, brokerAnswers: this.#brokerAnswers }) === 'replace')
+      this.#endLife('stalled');
+  }
+
+  /** The model's topics that exist, in order of priority; `null` when the broker does not say. */
+  async #findTopics(): Promise<readonly string[] | null> {
+    const { admin, lanes, logger, model } = this.#params;
+    this.#lastProbeMs = performance.now();
+    try {
+      const known = await withDeadline(admin.countPartitions([...lanes.keys()]), {
+        timeoutMs: PROBE_LIMIT_MS,
+        what: 'an answer',
+        signal: this.#closing.signal,
+      });
+      this.#brokerAnswers = true;
+      return [...lanes.keys()].filter((topic) => known.has(topic));
+    } catch (error) {
+      if (this.#closed) return null;
+      this.#brokerAnswers = false;
+      this.#brokerProblem = reasonOf(error);
+      this.#limiter.limit('probe', (suppressed) =>
+        logger.warn({ model, reason: this.#brokerProblem, suppressed }, 'Kafka does not answer'),
+      );
+      return null;
+    }
+  }
+
+  async #sleep(delayMs: number): Promise<void> {
+    await delay(delayMs, null, { signal: this.#closing.signal }).catch(() => {});
+  }
+}
