@@ -2,7 +2,7 @@ import type { FaultAction, FaultRule } from './faults.js';
 import type { ModelOptions } from './model-types.js';
 
 export interface EngineSimOptions {
-  /** Default 0: any free port. */
+  /** Default 0, which takes a free port. */
   readonly port?: number;
   /** Served model names. Default `['sim-model']`. */
   readonly models?: readonly string[];

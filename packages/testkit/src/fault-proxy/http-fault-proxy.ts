@@ -4,7 +4,7 @@ import { LoopbackListener } from './loopback-listener.js';
 export interface FaultProxyOptions {
   /** Where requests go, for instance `http://127.0.0.1:8080`. Only its host and port are used. */
   readonly target: string;
-  /** Default 0: any free port. */
+  /** Default 0, which takes a free port. */
   readonly port?: number;
   /** Delay of every request before it is forwarded. Default 0. */
   readonly latencyMs?: number;

@@ -4,7 +4,7 @@ import { LoopbackListener } from './loopback-listener.js';
 export interface TcpFaultProxyOptions {
   readonly targetHost?: string;
   readonly targetPort: number;
-  /** Default 0: any free port. */
+  /** Default 0, which takes a free port. */
   readonly port?: number;
 }
 
