@@ -39,6 +39,8 @@ export const LIMITS = {
   shardItems: 256,
   /** Bytes of one shard's lines; a shard of one longer line is allowed. */
   shardBytes: 8 * 1024 * 1024,
+  /** Bytes of one segment: a runner with more to settle sends several. */
+  segmentBytes: 32 * 1024 * 1024,
   /** Completion window, in milliseconds. */
   completionWindowMinMs: 60_000,
   completionWindowMaxMs: 30 * 24 * 3_600_000,

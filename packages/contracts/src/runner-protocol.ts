@@ -83,6 +83,7 @@ export const pollOffersRequest = z.object({
 });
 export type PollOffersRequest = z.infer<typeof pollOffersRequest>;
 export const pollOffersResponse = z.object({ offers: z.array(offer) });
+export type PollOffersResponse = z.infer<typeof pollOffersResponse>;
 
 /** `POST /v1/runner/claim`. */
 export const claimRequest = z.object({

@@ -1,3 +1,9 @@
+import { LIMITS } from '@batch-infer/contracts';
+import { z } from 'zod';
+
+export const ROLES = ['api', 'dispatcher', 'sweeper'] as const;
+export type Role = (typeof ROLES)[number];
+
 /** Settings of a control plane, after flags, environment and files are merged. Times in milliseconds. */
 export interface ControlPlaneConfig {
   readonly host: string;
@@ -5,7 +11,7 @@ export interface ControlPlaneConfig {
   readonly port: number;
   /** Origin that clients reach us under; absolute links are built from it, never from `Host`. `null`: the bound address. */
   readonly publicUrl: string | null;
-  readonly roles: readonly ('api' | 'dispatcher' | 'sweeper')[];
+  readonly roles: readonly Role[];
   /** Folder of the embedded ledger and blobs. */
   readonly dataDir: string;
   /** `null`: SQLite in the data folder. */
@@ -26,4 +32,124 @@ export interface ControlPlaneConfig {
   /** How long a stopped job waits for its runners' last settles. */
   readonly stopGraceMs: number;
   readonly logLevel: string;
+}
+
+/** Settings are wrong: the message names all of them, without their values. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const DEFAULT_DIRECT_OFFER_TTL_MS = 10_000;
+const DEFAULT_KAFKA_OFFER_TTL_MS = 60_000;
+
+const wholeNumber = (minimum: number, maximum: number) => {
+  const rule = `must be a whole number from ${minimum} to ${maximum}`;
+  return z
+    .string()
+    .regex(/^\d{1,12}$/, rule)
+    .transform(Number)
+    .refine((value) => value >= minimum && value <= maximum, rule);
+};
+
+const duration = wholeNumber(1, 86_400_000);
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+const url = (protocols: RegExp, rule: string) =>
+  z.string().refine((text) => URL.canParse(text) && protocols.test(new URL(text).protocol), rule);
+
+const httpUrl = url(/^https?:$/, 'must be an http:// or https:// URL');
+
+const settings = z.object({
+  BATCH_INFER_HOST: z.string().min(1).default('127.0.0.1'),
+  BATCH_INFER_PORT: wholeNumber(0, 65_535).default(8_080),
+  BATCH_INFER_PUBLIC_URL: httpUrl.transform((text) => text.replace(/\/+$/, '')).optional(),
+  BATCH_INFER_ROLES: list
+    .pipe(z.array(z.enum(ROLES, `must name some of ${ROLES.join(', ')}`)).min(1, 'must name a role'))
+    .default([...ROLES]),
+  BATCH_INFER_DATA: z.string().min(1).default('.batch-infer'),
+  BATCH_INFER_DATABASE_URL: url(/^postgres(ql)?:$/, 'must be a postgres:// URL').optional(),
+  BATCH_INFER_BLOBS: url(/^s3:$/, 'must be an s3://bucket/prefix URL').optional(),
+  BATCH_INFER_S3_ENDPOINT: httpUrl.optional(),
+  BATCH_INFER_KAFKA_BROKERS: list
+    .pipe(z.array(z.string().regex(/^[^\s:]+:\d{1,5}$/, 'must be host:port, separated by commas')))
+    .default([]),
+  BATCH_INFER_API_KEYS_FILE: z.string().min(1).optional(),
+  BATCH_INFER_LEASE_MS: duration.default(LIMITS.leaseMs),
+  BATCH_INFER_RENEW_INTERVAL_MS: duration.default(2_500),
+  BATCH_INFER_SESSION_GRACE_MS: duration.default(3_000),
+  BATCH_INFER_OFFER_TTL_MS: duration.optional(),
+  BATCH_INFER_SWEEP_INTERVAL_MS: duration.default(1_000),
+  BATCH_INFER_STOP_GRACE_MS: duration.default(5_000),
+  BATCH_INFER_LOG_LEVEL: z
+    .enum(
+      ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      'must be a pino level, such as "info"',
+    )
+    .default('info'),
+});
+
+/**
+ * Settings from variables named as in the environment (`BATCH_INFER_PORT`, …); empty ones count as absent.
+ * @throws ConfigError naming every bad variable at once.
+ */
+export function parseControlPlaneConfig(
+  source: Readonly<Record<string, string | undefined>>,
+): ControlPlaneConfig {
+  const given = Object.fromEntries(
+    Object.entries(source).filter(([, value]) => value !== undefined && value !== ''),
+  );
+  const parsed = settings.safeParse(given);
+  if (!parsed.success) {
+    throw new ConfigError(
+      `Settings are not valid: ${parsed.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`).join('; ')}.`,
+    );
+  }
+  const value = parsed.data;
+  const kafka = value.BATCH_INFER_KAFKA_BROKERS.length > 0;
+  const config: ControlPlaneConfig = {
+    host: value.BATCH_INFER_HOST,
+    port: value.BATCH_INFER_PORT,
+    publicUrl: value.BATCH_INFER_PUBLIC_URL ?? null,
+    roles: [...new Set(value.BATCH_INFER_ROLES)],
+    dataDir: value.BATCH_INFER_DATA,
+    databaseUrl: value.BATCH_INFER_DATABASE_URL ?? null,
+    blobsUrl: value.BATCH_INFER_BLOBS ?? null,
+    s3Endpoint: value.BATCH_INFER_S3_ENDPOINT ?? null,
+    kafkaBrokers: value.BATCH_INFER_KAFKA_BROKERS,
+    apiKeysFile: value.BATCH_INFER_API_KEYS_FILE ?? null,
+    leaseMs: value.BATCH_INFER_LEASE_MS,
+    renewIntervalMs: value.BATCH_INFER_RENEW_INTERVAL_MS,
+    sessionGraceMs: value.BATCH_INFER_SESSION_GRACE_MS,
+    offerTtlMs:
+      value.BATCH_INFER_OFFER_TTL_MS ?? (kafka ? DEFAULT_KAFKA_OFFER_TTL_MS : DEFAULT_DIRECT_OFFER_TTL_MS),
+    sweepIntervalMs: value.BATCH_INFER_SWEEP_INTERVAL_MS,
+    stopGraceMs: value.BATCH_INFER_STOP_GRACE_MS,
+    logLevel: value.BATCH_INFER_LOG_LEVEL,
+  };
+  checkTogether(config);
+  return config;
+}
+
+/** Rules over several settings. @throws ConfigError */
+function checkTogether(config: ControlPlaneConfig): void {
+  const faults: string[] = [];
+  if (config.renewIntervalMs * 2 > config.leaseMs) {
+    faults.push('BATCH_INFER_RENEW_INTERVAL_MS must be at most half of BATCH_INFER_LEASE_MS');
+  }
+  if (
+    config.kafkaBrokers.length === 0 &&
+    config.roles.includes('dispatcher') &&
+    !config.roles.includes('api')
+  ) {
+    faults.push(
+      'BATCH_INFER_ROLES names the dispatcher without the api, but without Kafka offers travel in answers of the api: add "api" or set BATCH_INFER_KAFKA_BROKERS',
+    );
+  }
+  if (faults.length > 0) throw new ConfigError(`Settings are not valid: ${faults.join('; ')}.`);
 }

@@ -1,1 +1,6 @@
-export {};
+/** The batch-infer server. */
+
+export { BootError } from './boot/boot-error.js';
+export { ConfigError, type ControlPlaneConfig, parseControlPlaneConfig } from './config.js';
+export { type ControlPlane, startControlPlane } from './start-control-plane.js';
+export { createLogger, type Logger, silentLogger } from './telemetry/logger.js';

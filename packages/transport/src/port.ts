@@ -28,6 +28,8 @@ export interface OfferDemand {
   onWaiting(listener: () => void): void;
   /** Calls back with offers that were handed over but cannot have arrived. */
   onReturned(listener: (offers: readonly Offer[]) => void): void;
+  /** The last offers handed to a runner that is dead now, claimed or not; they are forgotten here. */
+  handedTo(runnerId: string): readonly Offer[];
 }
 
 export interface WaitingRunner {

@@ -14,6 +14,8 @@ export interface SignalMap {
   'work-ready': [];
   /** Somebody asked for this shard: its offer is no longer outstanding. */
   'shard-claimed': [shardId: string];
+  /** This process is about to end: long polls answer now with what they have. */
+  draining: [];
   /** A runner was taken for dead: offers that it was given will not be claimed. */
   'runner-gone': [runnerId: string];
   /** Leases have come to their end before their time: for the sweeper. */

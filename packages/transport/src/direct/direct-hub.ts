@@ -24,6 +24,10 @@ const RANK: Record<Priority, number> = { high: 0, normal: 1, low: 2 };
 /** Offers kept for runners that do not wait right now; beyond it the oldest are dropped and offered again later. */
 const BUFFERED_OFFERS = 1_024;
 
+/** What is remembered of offers handed over: for each runner, and runners in all. */
+const REMEMBERED_OFFERS = 64;
+const REMEMBERED_RUNNERS = 1_000;
+
 /**
  * The publisher's side of the direct transport: it lives in the control plane and hands offers to the long polls of
  * runners. Driven by demand, so that an offer is taken from the ledger only when a runner asks for one.
@@ -32,6 +36,8 @@ export class DirectHub implements OfferPublisher {
   readonly #polls = new Set<Poll>();
   /** By shard: the newest offer of each. */
   readonly #buffer = new Map<string, Offer>();
+  /** Offers of the last polls of each runner. */
+  readonly #handed = new Map<string, Offer[]>();
   readonly #waitingListeners: (() => void)[] = [];
   readonly #returnedListeners: ((offers: readonly Offer[]) => void)[] = [];
   #closed = false;
@@ -40,6 +46,11 @@ export class DirectHub implements OfferPublisher {
     waiting: () => [...this.#polls],
     onWaiting: (listener) => void this.#waitingListeners.push(listener),
     onReturned: (listener) => void this.#returnedListeners.push(listener),
+    handedTo: (runnerId) => {
+      const offers = this.#handed.get(runnerId) ?? [];
+      this.#handed.delete(runnerId);
+      return offers;
+    },
   };
 
   async publish(params: { offers: readonly Offer[] }): Promise<void> {
@@ -112,7 +123,21 @@ export class DirectHub implements OfferPublisher {
       poll.assigned.push(offer);
       this.#buffer.delete(offer.shard_id);
     }
-    for (const poll of [...this.#polls]) if (poll.assigned.length > 0) poll.answer(poll.assigned);
+    for (const poll of [...this.#polls]) {
+      if (poll.assigned.length === 0) continue;
+      this.#remember(poll);
+      poll.answer(poll.assigned);
+    }
+  }
+
+  #remember({ runnerId, assigned }: Poll): void {
+    const offers = [...(this.#handed.get(runnerId) ?? []), ...assigned].slice(-REMEMBERED_OFFERS);
+    this.#handed.delete(runnerId);
+    this.#handed.set(runnerId, offers);
+    for (const longestUnseen of this.#handed.keys()) {
+      if (this.#handed.size <= REMEMBERED_RUNNERS) break;
+      this.#handed.delete(longestUnseen);
+    }
   }
 
   #pollFor(model: string): Poll | null {

@@ -1,0 +1,29 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD } from '@nestjs/core';
+import { CoreModule, type CorePorts } from './core.module.js';
+import { DispatchModule } from './dispatch/dispatch.module.js';
+import { ApiKeyGuard } from './http/auth/api-key.guard.js';
+import { ProblemFilter } from './http/error-filter.js';
+import { HealthController } from './http/health/health.controller.js';
+import { NativeModule } from './http/native/native.module.js';
+import { OpenAiModule } from './http/openai/openai.module.js';
+import { RunnerModule } from './http/runner/runner.module.js';
+import { JobsModule } from './jobs/jobs.module.js';
+import { LeasesModule } from './leases/leases.module.js';
+
+/** The whole application. Health is served in every role, the API only by processes of the role `api`. */
+@Module({})
+export class AppModule {
+  static forPorts(ports: CorePorts): DynamicModule {
+    const api = ports.config.roles.includes('api') ? [NativeModule, OpenAiModule, RunnerModule] : [];
+    return {
+      module: AppModule,
+      imports: [CoreModule.forPorts(ports), LeasesModule, DispatchModule, JobsModule, ...api],
+      controllers: [HealthController],
+      providers: [
+        { provide: APP_GUARD, useClass: ApiKeyGuard },
+        { provide: APP_FILTER, useClass: ProblemFilter },
+      ],
+    };
+  }
+}

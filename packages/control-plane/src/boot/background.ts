@@ -1,0 +1,111 @@
+import type { INestApplicationContext } from '@nestjs/common';
+import type { CorePorts } from '../core.module.js';
+import { Dispatcher } from '../dispatch/dispatcher.js';
+import { OrphanSweep } from '../dispatch/orphan-sweep.js';
+import { OutageWatch } from '../dispatch/outage-watch.js';
+import { PoisonedItems } from '../dispatch/poisoned-items.js';
+import { Sweeper } from '../dispatch/sweeper.js';
+import { Upkeep } from '../dispatch/upkeep.js';
+import { Retention } from '../files/retention.js';
+import { Finalizer } from '../finalize/finalizer.js';
+import { Planner } from '../jobs/planner.js';
+import { Loop } from '../loop.js';
+import type { Heartbeat } from './heartbeat.js';
+
+/** While somebody waits for offers, the ledger is looked at this often for work that no signal told of. */
+const DISPATCH_INTERVAL_MS = 500;
+/** Jobs to plan or to finalize that no signal told of. */
+const JOBS_INTERVAL_MS = 1_000;
+const ORPHAN_INTERVAL_MS = 10_000;
+const UPKEEP_INTERVAL_MS = 60_000;
+/** Shorter troubles of the ledger are no outage. */
+const OUTAGE_MS = 5_000;
+
+export interface Background {
+  /** Resolves when everything that was running has ended. */
+  stop(): Promise<void>;
+}
+
+/** Starts what runs by itself in this process's roles, and lets signals wake it. */
+export function startBackground(params: {
+  app: INestApplicationContext;
+  ports: CorePorts;
+  /** Of an embedded data folder. */
+  heartbeat: Heartbeat | null;
+}): Background {
+  const { app, ports, heartbeat } = params;
+  const { config, signals, logger } = ports;
+  const tasks = new Set<Promise<unknown>>();
+  const loops: Loop[] = [];
+
+  const loop = (name: string, intervalMs: number, tick: () => Promise<unknown>): Loop => {
+    const started = new Loop({ name, intervalMs, tick, logger });
+    loops.push(started);
+    return started;
+  };
+  /** Something a signal asks for; its loop does it later when it fails. */
+  const run = (name: string, task: Promise<unknown>): void => {
+    const settled = task
+      .catch((error: unknown) => logger.warn({ task: name, error }, 'failed; its loop tries again'))
+      .finally(() => tasks.delete(settled));
+    tasks.add(settled);
+  };
+
+  // Direct offers travel in the api's answers, so that whoever serves runners also dispatches.
+  const dispatches = config.roles.includes(ports.publisher.demand ? 'api' : 'dispatcher');
+  if (dispatches) {
+    const dispatcher = app.get(Dispatcher);
+    const dispatch = loop('dispatcher', DISPATCH_INTERVAL_MS, () => dispatcher.tick());
+    const { demand } = ports.publisher;
+    const withdraw = (offers: Parameters<Dispatcher['withdraw']>[0]) =>
+      run(
+        'withdraw',
+        dispatcher.withdraw(offers).then(() => dispatch.wake()),
+      );
+    signals.on('work-ready', () => dispatch.wake());
+    signals.on('shard-claimed', (shardId) => dispatcher.claimed(shardId));
+    signals.on('runner-gone', (runnerId) => withdraw(demand?.handedTo(runnerId) ?? []));
+    demand?.onWaiting(() => dispatch.wake());
+    demand?.onReturned(withdraw);
+  }
+
+  if (config.roles.includes('sweeper')) {
+    const outages = new OutageWatch({
+      thresholdMs: Math.max(OUTAGE_MS, 5 * config.sweepIntervalMs),
+      alone: heartbeat !== null,
+      lastAliveMs: heartbeat?.lastMs() ?? ports.clock.nowMs(),
+    });
+    const sweeper = app.get(Sweeper);
+    const poisonedItems = app.get(PoisonedItems);
+    const sweep = loop('sweeper', config.sweepIntervalMs, async () => {
+      const poisoned = await sweeper.tick(outages);
+      heartbeat?.beat(ports.clock.nowMs());
+      for (const shard of poisoned) await poisonedItems.fail(shard);
+    });
+    signals.on('leases-over', () => sweep.wake());
+
+    const finalizer = app.get(Finalizer);
+    const finalize = loop('finalizer', JOBS_INTERVAL_MS, () => finalizer.tick());
+    signals.on('stopped-released', () => finalize.wake());
+    signals.on('job-finalizing', (jobId) => run('finalizer', finalizer.tick(jobId)));
+
+    const planner = app.get(Planner);
+    loop('planner', JOBS_INTERVAL_MS, () => planner.tick());
+    signals.on('job-unplanned', (jobId) => run('planner', planner.tick(jobId)));
+
+    const upkeep = app.get(Upkeep);
+    loop('upkeep', UPKEEP_INTERVAL_MS, () => upkeep.tick());
+    const orphans = app.get(OrphanSweep);
+    loop('orphans', ORPHAN_INTERVAL_MS, () => orphans.tick());
+    const retention = app.get(Retention);
+    loop('retention', UPKEEP_INTERVAL_MS, async () => (await retention.tick()) > 0);
+  }
+
+  for (const each of loops) each.start();
+  return {
+    stop: async () => {
+      await Promise.all(loops.map((each) => each.stop()));
+      await Promise.all(tasks);
+    },
+  };
+}

@@ -1,0 +1,29 @@
+import { mkdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * When a server last lived in a data folder, so that the time in which none did is forgiven (I13): an embedded ledger is
+ * away whenever its server is.
+ */
+export class Heartbeat {
+  readonly #file: string;
+
+  constructor(dataDir: string) {
+    mkdirSync(dataDir, { recursive: true });
+    this.#file = join(dataDir, 'alive');
+  }
+
+  /** `null` in a new folder. */
+  lastMs(): number | null {
+    return statSync(this.#file, { throwIfNoEntry: false })?.mtimeMs ?? null;
+  }
+
+  beat(nowMs: number): void {
+    const time = nowMs / 1_000;
+    try {
+      utimesSync(this.#file, time, time);
+    } catch {
+      writeFileSync(this.#file, '');
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import { LIMITS } from '@batch-infer/contracts';
+import type { FastifyInstance } from 'fastify';
+import { registerContentParsers } from '../http/content-parsers.js';
+import { registerRequestContext } from '../http/request-context.js';
+import type { Logger } from '../telemetry/logger.js';
+
+/**
+ * Fastify as every process of ours runs it. Long polls and large uploads take their time: no limit on a whole request;
+ * clients keep connections for a minute, longer than the proxies before us do.
+ */
+export const fastifyOptions = {
+  bodyLimit: LIMITS.jsonBodyBytes,
+  requestTimeout: 0,
+  connectionTimeout: 0,
+  keepAliveTimeout: 65_000,
+  forceCloseConnections: 'idle' as const,
+  logger: false as const,
+  skipMiddie: true,
+};
+
+/** Hooks and parsers of the whole server. */
+export async function prepareFastify(fastify: FastifyInstance, logger: Logger): Promise<void> {
+  registerRequestContext(fastify);
+  await registerContentParsers(fastify);
+  if (!logger.isLevelEnabled('debug')) return;
+  fastify.addHook('onResponse', async (request, reply) => {
+    // The route's pattern, not the address: an address may hold what a client put into its query.
+    logger.debug(
+      {
+        requestId: request.id,
+        method: request.method,
+        route: request.routeOptions.url,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      },
+      'request',
+    );
+  });
+}

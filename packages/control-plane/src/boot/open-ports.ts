@@ -1,0 +1,93 @@
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { OfferPublisher } from '@batch-infer/transport';
+import { DirectHub } from '@batch-infer/transport/direct';
+import { openBlobs } from '../blobs/open-blobs.js';
+import type { ControlPlaneConfig } from '../config.js';
+import { ApiKeys, ApiKeysFileError } from '../http/auth/api-keys.js';
+import { type DataFolderLock, DataFolderLockedError, lockDataFolder } from '../ledger/lock-data-folder.js';
+import { openLedger } from '../ledger/sql-ledger.js';
+import type { Blobs } from '../ports/blobs.js';
+import type { Clock } from '../ports/clock.js';
+import type { Ledger } from '../ports/ledger.js';
+import { BootError, codeOf } from './boot-error.js';
+
+/** Makes the data folder and takes it for this process; `null` when the ledger is a database server. @throws BootError */
+export async function takeDataFolder(config: ControlPlaneConfig): Promise<DataFolderLock | null> {
+  const embedded = config.databaseUrl === null;
+  if (!embedded && config.blobsUrl !== null) return null;
+  const folder = resolve(config.dataDir);
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return embedded ? await lockDataFolder(folder) : null;
+  } catch (error) {
+    if (error instanceof DataFolderLockedError) throw new BootError(error.message, { cause: error });
+    throw new BootError(
+      `The data folder ${folder} cannot be written (${codeOf(error)}). Make it writable, or choose another one with --data.`,
+      { cause: error },
+    );
+  }
+}
+
+/** Opens the ledger and brings its schema up to date. @throws BootError */
+export async function openMigratedLedger(config: ControlPlaneConfig, clock: Clock): Promise<Ledger> {
+  const where =
+    config.databaseUrl === null
+      ? { sqliteFile: join(resolve(config.dataDir), 'ledger.db') }
+      : { databaseUrl: config.databaseUrl };
+  let ledger: Ledger | null = null;
+  try {
+    ledger = await openLedger({ ...where, clock });
+    await ledger.migrate();
+    return ledger;
+  } catch (error) {
+    await ledger?.close().catch(() => {});
+    throw config.databaseUrl === null ? error : databaseError(error, config.databaseUrl);
+  }
+}
+
+/** The URL's password must not be shown: only its host is. */
+function databaseError(error: unknown, databaseUrl: string): BootError {
+  const { host, pathname } = new URL(databaseUrl);
+  return new BootError(
+    `The database ${pathname.slice(1)} at ${host} cannot be used (${codeOf(error)}). Start it, or correct --database-url.`,
+    { cause: error },
+  );
+}
+
+/** Opens the blob store and sees that it answers. @throws BootError */
+export async function openCheckedBlobs(config: ControlPlaneConfig): Promise<Blobs> {
+  let blobs: Blobs | null = null;
+  try {
+    blobs = await openBlobs({ ...config, dataDir: resolve(config.dataDir) });
+    await blobs.check();
+    return blobs;
+  } catch (error) {
+    await blobs?.close().catch(() => {});
+    const where = config.blobsUrl ?? `the folder ${join(resolve(config.dataDir), 'blobs')}`;
+    throw new BootError(
+      `The blob store ${where} cannot be used (${codeOf(error)}). Check that it exists and may be written${config.blobsUrl === null ? '' : ', and its credentials and --s3-endpoint'}.`,
+      { cause: error },
+    );
+  }
+}
+
+/** @throws BootError */
+export function openPublisher(config: ControlPlaneConfig): OfferPublisher {
+  if (config.kafkaBrokers.length === 0) return new DirectHub();
+  throw new BootError('This build carries no Kafka transport. Start without --kafka-brokers.');
+}
+
+/** @throws BootError */
+export async function openApiKeys(config: ControlPlaneConfig, clock: Clock): Promise<ApiKeys | null> {
+  if (config.apiKeysFile === null) return null;
+  try {
+    return await ApiKeys.open({ path: resolve(config.apiKeysFile), clock });
+  } catch (error) {
+    if (!(error instanceof ApiKeysFileError)) throw error;
+    throw new BootError(`${error.message} Correct the file, or name another one with --api-keys-file.`, {
+      cause: error,
+    });
+  }
+}

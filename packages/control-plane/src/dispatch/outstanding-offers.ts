@@ -1,0 +1,39 @@
+/**
+ * Offers published by this process that nobody has claimed yet, until they are stale: what bounds a lane when offers
+ * travel directly (I8).
+ */
+export class OutstandingOffers {
+  readonly #ttlMs: number;
+  /** Oldest first. */
+  readonly #byShard = new Map<string, { lane: string; offeredAtMs: number }>();
+  readonly #byLane = new Map<string, number>();
+
+  constructor(params: { ttlMs: number }) {
+    this.#ttlMs = params.ttlMs;
+  }
+
+  add(params: { shardId: string; lane: string; nowMs: number }): void {
+    this.remove(params.shardId);
+    this.#byShard.set(params.shardId, { lane: params.lane, offeredAtMs: params.nowMs });
+    this.#byLane.set(params.lane, this.count(params.lane) + 1);
+  }
+
+  remove(shardId: string): void {
+    const offer = this.#byShard.get(shardId);
+    if (!offer) return;
+    this.#byShard.delete(shardId);
+    this.#byLane.set(offer.lane, this.count(offer.lane) - 1);
+  }
+
+  /** Forgets what is stale: those shards are offered again. */
+  forgetStale(nowMs: number): void {
+    for (const [shardId, offer] of this.#byShard) {
+      if (offer.offeredAtMs > nowMs - this.#ttlMs) return;
+      this.remove(shardId);
+    }
+  }
+
+  count(lane: string): number {
+    return this.#byLane.get(lane) ?? 0;
+  }
+}

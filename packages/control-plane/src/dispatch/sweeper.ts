@@ -1,0 +1,94 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ControlPlaneConfig } from '../config.js';
+import type { Clock } from '../ports/clock.js';
+import type { Ledger } from '../ports/ledger.js';
+import type { ShardRecord } from '../ports/records.js';
+import type { Signals } from '../ports/signals.js';
+import { Metrics } from '../telemetry/metrics.js';
+import { CLOCK, CONFIG, LEDGER, SIGNALS } from '../tokens.js';
+import type { OutageWatch } from './outage-watch.js';
+
+/** Leases or jobs handled in one transaction. */
+const BATCH = 100;
+
+/** What time does to leases and jobs. Every step is a compare-and-set: two sweepers at once do no harm. */
+@Injectable()
+export class Sweeper {
+  readonly #ledger: Ledger;
+  readonly #clock: Clock;
+  readonly #config: ControlPlaneConfig;
+  readonly #signals: Signals;
+  readonly #metrics: Metrics;
+
+  constructor(
+    @Inject(LEDGER) ledger: Ledger,
+    @Inject(CLOCK) clock: Clock,
+    @Inject(CONFIG) config: ControlPlaneConfig,
+    @Inject(SIGNALS) signals: Signals,
+    @Inject(Metrics) metrics: Metrics,
+  ) {
+    this.#ledger = ledger;
+    this.#clock = clock;
+    this.#config = config;
+    this.#signals = signals;
+    this.#metrics = metrics;
+  }
+
+  /** One sweep; the single items that lost too many leases, for `PoisonedItems` to fail. */
+  async tick(outages: OutageWatch): Promise<readonly ShardRecord[]> {
+    await this.#forgiveOutage(outages);
+    const poisoned = await this.#expireLeases();
+    await this.#expireJobs();
+    await this.#advanceStopping();
+    return poisoned;
+  }
+
+  /** I13, and first of all: nothing expires for time in which the ledger was away. */
+  async #forgiveOutage(outages: OutageWatch): Promise<void> {
+    try {
+      await this.#ledger.check();
+    } catch (error) {
+      outages.failed();
+      throw error;
+    }
+    const nowMs = this.#clock.nowMs();
+    const outageMs = outages.alive(nowMs);
+    if (outageMs > 0) await this.#ledger.forgiveOutage({ leaseMs: this.#config.leaseMs, outageMs, nowMs });
+  }
+
+  async #expireLeases(): Promise<readonly ShardRecord[]> {
+    const ended = await this.#ledger.expireLeases({ nowMs: this.#clock.nowMs(), limit: BATCH });
+    for (const jobId of ended.jobIds) this.#signals.emit('job-changed', jobId);
+    if (ended.released > 0) {
+      this.#metrics.leasesLost.inc(ended.released);
+      this.#signals.emit('work-ready');
+      this.#signals.emit('stopped-released');
+    }
+    return ended.poisoned;
+  }
+
+  async #expireJobs(): Promise<void> {
+    for (const { id } of await this.#ledger.listExpired({ nowMs: this.#clock.nowMs(), limit: BATCH })) {
+      const stopped = await this.#ledger.stopJob({
+        projectId: null,
+        id,
+        reason: 'expired',
+        nowMs: this.#clock.nowMs(),
+      });
+      if (stopped?.outcome !== 'stopping') continue;
+      this.#signals.emit('job-changed', id);
+      this.#signals.emit('job-stopping', id, 'expired');
+      if (stopped.job.state === 'finalizing') this.#signals.emit('job-finalizing', id);
+    }
+  }
+
+  /** I12: a stopped job waits for its runners' last settles, but not for ever. */
+  async #advanceStopping(): Promise<void> {
+    const nowMs = this.#clock.nowMs();
+    const graceBeforeMs = nowMs - this.#config.stopGraceMs;
+    for (const jobId of await this.#ledger.advanceStopping({ graceBeforeMs, nowMs })) {
+      this.#signals.emit('job-changed', jobId);
+      this.#signals.emit('job-finalizing', jobId);
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import type { OfferPublisher } from '@batch-infer/transport';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Blobs } from '../../ports/blobs.js';
+import type { Ledger } from '../../ports/ledger.js';
+import { BLOBS, LEDGER, OFFER_PUBLISHER } from '../../tokens.js';
+
+export interface Check {
+  readonly state: 'up' | 'degraded' | 'down';
+  /** Why it is not up. */
+  readonly reason: string | null;
+}
+
+export interface ReadinessReport {
+  /** `degraded`: work is accepted and results are served, but something is away that new work needs. */
+  readonly status: 'ready' | 'degraded' | 'not_ready' | 'draining';
+  readonly checks: Readonly<Record<'ledger' | 'blobs' | 'transport', Check>>;
+}
+
+const CHECK_TIMEOUT_MS = 3_000;
+
+/** Whether this process can take work now. Without ledger or blob store it cannot; without the transport it can. */
+@Injectable()
+export class Readiness {
+  readonly #ledger: Ledger;
+  readonly #blobs: Blobs;
+  readonly #publisher: OfferPublisher;
+  #draining = false;
+
+  constructor(
+    @Inject(LEDGER) ledger: Ledger,
+    @Inject(BLOBS) blobs: Blobs,
+    @Inject(OFFER_PUBLISHER) publisher: OfferPublisher,
+  ) {
+    this.#ledger = ledger;
+    this.#blobs = blobs;
+    this.#publisher = publisher;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Not ready from now on, so that nobody sends new work here. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  async report(): Promise<ReadinessReport> {
+    const [ledger, blobs] = await Promise.all([
+      check('the ledger', () => this.#ledger.check()),
+      check('the blob store', () => this.#blobs.check()),
+    ]);
+    const checks = { ledger, blobs, transport: this.#publisher.health() };
+    return { status: this.#status(checks), checks };
+  }
+
+  #status({ ledger, blobs, transport }: ReadinessReport['checks']): ReadinessReport['status'] {
+    if (this.#draining) return 'draining';
+    if (ledger.state !== 'up' || blobs.state !== 'up') return 'not_ready';
+    return transport.state === 'up' ? 'ready' : 'degraded';
+  }
+}
+
+async function check(name: string, ask: () => Promise<void>): Promise<Check> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<Check>((resolve) => {
+    const answer: Check = { state: 'down', reason: `${name} has not answered within ${CHECK_TIMEOUT_MS} ms` };
+    timer = setTimeout(() => resolve(answer), CHECK_TIMEOUT_MS);
+  });
+  const asked = ask().then(
+    (): Check => ({ state: 'up', reason: null }),
+    // Driver messages may hold URLs with passwords: the log has the details.
+    (error: unknown): Check => ({ state: 'down', reason: `${name} does not answer (${codeOf(error)})` }),
+  );
+  try {
+    return await Promise.race([asked, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown';
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+}

@@ -1,0 +1,13 @@
+import { Module } from '@nestjs/common';
+import { ClaimShard } from './claim-shard.js';
+import { ReadShardLines } from './read-shard-lines.js';
+import { ReleaseShard } from './release-shard.js';
+import { RenewLeases } from './renew-leases.js';
+import { RunnerSessions } from './runner-sessions.js';
+import { SettleSegment } from './settle-segment.js';
+
+const SERVICES = [ClaimShard, ReadShardLines, ReleaseShard, RenewLeases, RunnerSessions, SettleSegment];
+
+/** Use cases of leases and runners. */
+@Module({ providers: SERVICES, exports: SERVICES })
+export class LeasesModule {}

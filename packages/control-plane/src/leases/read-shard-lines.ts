@@ -1,0 +1,38 @@
+import type { Readable } from 'node:stream';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Blobs } from '../ports/blobs.js';
+import type { Ledger } from '../ports/ledger.js';
+import { BLOBS, LEDGER } from '../tokens.js';
+import { leaseLost } from './lease-lost.js';
+
+/** The input lines of a shard, for who holds it: a runner has no credentials of the blob store. */
+@Injectable()
+export class ReadShardLines {
+  readonly #ledger: Ledger;
+  readonly #blobs: Blobs;
+
+  constructor(@Inject(LEDGER) ledger: Ledger, @Inject(BLOBS) blobs: Blobs) {
+    this.#ledger = ledger;
+    this.#blobs = blobs;
+  }
+
+  /** @throws DomainError `lease_lost` for everybody but the holder at its epoch. */
+  async run(params: {
+    shardId: string;
+    epoch: number;
+    signal: AbortSignal;
+  }): Promise<{ bytes: number; lines: Readable }> {
+    const { shardId, epoch, signal } = params;
+    const shard = await this.#ledger.getShard({ shardId });
+    if (shard?.state !== 'leased' || shard.epoch !== epoch) throw leaseLost(shardId, epoch);
+    const job = await this.#ledger.getJob({ projectId: shard.projectId, id: shard.jobId });
+    if (!job) throw leaseLost(shardId, epoch);
+    const lines = await this.#blobs.get({
+      key: job.inputBlobKey,
+      offset: shard.offset,
+      length: shard.bytes,
+      signal,
+    });
+    return { bytes: shard.bytes, lines };
+  }
+}

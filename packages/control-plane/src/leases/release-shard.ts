@@ -1,0 +1,33 @@
+import type { ReleaseRequest } from '@batch-infer/contracts/runner-protocol';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Clock } from '../ports/clock.js';
+import type { Ledger } from '../ports/ledger.js';
+import type { Signals } from '../ports/signals.js';
+import { CLOCK, LEDGER, SIGNALS } from '../tokens.js';
+
+/** Gives a shard back before its lease is over; that is no lost lease. */
+@Injectable()
+export class ReleaseShard {
+  readonly #ledger: Ledger;
+  readonly #clock: Clock;
+  readonly #signals: Signals;
+
+  constructor(
+    @Inject(LEDGER) ledger: Ledger,
+    @Inject(CLOCK) clock: Clock,
+    @Inject(SIGNALS) signals: Signals,
+  ) {
+    this.#ledger = ledger;
+    this.#clock = clock;
+    this.#signals = signals;
+  }
+
+  /** False when the lease was over already. */
+  async run(params: { shardId: string } & Pick<ReleaseRequest, 'epoch' | 'reason'>): Promise<boolean> {
+    const { shardId, epoch, reason } = params;
+    const released = await this.#ledger.releaseShard({ shardId, epoch, nowMs: this.#clock.nowMs() });
+    if (!released) return false;
+    this.#signals.emit(reason === 'stopped' ? 'stopped-released' : 'work-ready');
+    return true;
+  }
+}

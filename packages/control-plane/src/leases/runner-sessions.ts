@@ -1,0 +1,142 @@
+import type { EndReason } from '@batch-infer/contracts';
+import type { RunnerReport, SessionEvent } from '@batch-infer/contracts/runner-protocol';
+import { Inject, Injectable } from '@nestjs/common';
+import type { ControlPlaneConfig } from '../config.js';
+import type { Clock } from '../ports/clock.js';
+import type { Ledger } from '../ports/ledger.js';
+import type { Signals } from '../ports/signals.js';
+import type { Logger } from '../telemetry/logger.js';
+import { CLOCK, CONFIG, LEDGER, LOGGER, SIGNALS } from '../tokens.js';
+
+/** One runner's open stream. */
+export interface Session {
+  readonly runnerId: string;
+  send(event: SessionEvent): void;
+  /** Ends the stream from our side. */
+  close(): void;
+}
+
+const PING_INTERVAL_MS = 5_000;
+
+/** A runner seen within this of its session's end may have been seen before it, by a request that was still on its way. */
+const STRAGGLER_MS = 250;
+
+/**
+ * Who lives. A runner that dies takes its stream with it, so that its leases end within seconds instead of at their
+ * time; one that only lost the stream shows itself again, here or at another control plane, by a session or a renewal.
+ */
+@Injectable()
+export class RunnerSessions {
+  readonly #ledger: Ledger;
+  readonly #clock: Clock;
+  readonly #config: ControlPlaneConfig;
+  readonly #signals: Signals;
+  readonly #logger: Logger;
+  readonly #sessions = new Map<string, Session>();
+  /** Runners whose session broke, each with its last chance. */
+  readonly #missing = new Map<string, NodeJS.Timeout>();
+  #pings: NodeJS.Timeout | null = null;
+  #closed = false;
+  readonly #onStopping = (jobId: string, reason: EndReason) => this.#sendStop(jobId, reason);
+
+  constructor(
+    @Inject(LEDGER) ledger: Ledger,
+    @Inject(CLOCK) clock: Clock,
+    @Inject(CONFIG) config: ControlPlaneConfig,
+    @Inject(SIGNALS) signals: Signals,
+    @Inject(LOGGER) logger: Logger,
+  ) {
+    this.#ledger = ledger;
+    this.#clock = clock;
+    this.#config = config;
+    this.#signals = signals;
+    this.#logger = logger;
+  }
+
+  /**
+   * Begins: stops are pushed, pings sent, and the runners that the ledger remembers from before this process get one
+   * chance to show themselves.
+   */
+  async start(): Promise<void> {
+    this.#signals.on('job-stopping', this.#onStopping);
+    this.#pings = setInterval(() => {
+      for (const session of this.#sessions.values()) session.send({ type: 'ping' });
+    }, PING_INTERVAL_MS);
+    const nowMs = this.#clock.nowMs();
+    const graceMs = 2 * Math.max(this.#config.sessionGraceMs, this.#config.renewIntervalMs);
+    for (const { report } of await this.#ledger.listRunners({ seenAfterMs: 0 })) {
+      this.#expect(report.runner_id, nowMs, graceMs);
+    }
+  }
+
+  /** A runner's stream has begun. An older one of the same runner is ended: it must have broken unseen. */
+  async open(session: Session, report: RunnerReport): Promise<void> {
+    await this.#ledger.saveRunner({ report, nowMs: this.#clock.nowMs() });
+    this.#forgive(session.runnerId);
+    const older = this.#sessions.get(session.runnerId);
+    this.#sessions.set(session.runnerId, session);
+    older?.close();
+    session.send({
+      type: 'welcome',
+      lease_ms: this.#config.leaseMs,
+      renew_interval_ms: this.#config.renewIntervalMs,
+      transport: this.#config.kafkaBrokers.length > 0 ? 'kafka' : 'direct',
+    });
+    this.#logger.info({ runnerId: session.runnerId, models: report.models }, 'runner connected');
+  }
+
+  /** The stream has ended, from either side. */
+  ended(session: Session): void {
+    if (this.#sessions.get(session.runnerId) !== session) return;
+    this.#sessions.delete(session.runnerId);
+    if (!this.#closed) this.#expect(session.runnerId, this.#clock.nowMs(), this.#config.sessionGraceMs);
+  }
+
+  get count(): number {
+    return this.#sessions.size;
+  }
+
+  /** Ends all streams; the runners look for the next control plane, and nobody is taken for dead. */
+  close(): void {
+    this.#closed = true;
+    this.#signals.off('job-stopping', this.#onStopping);
+    if (this.#pings) clearInterval(this.#pings);
+    for (const timer of this.#missing.values()) clearTimeout(timer);
+    this.#missing.clear();
+    for (const session of this.#sessions.values()) session.close();
+  }
+
+  #sendStop(jobId: string, reason: EndReason): void {
+    if (reason === 'completed') return;
+    for (const session of this.#sessions.values()) session.send({ type: 'stop', job_ids: [jobId], reason });
+  }
+
+  #expect(runnerId: string, sinceMs: number, graceMs: number): void {
+    this.#forgive(runnerId);
+    const judge = () => {
+      this.#missing.delete(runnerId);
+      const stragglersUntilMs = sinceMs + Math.min(STRAGGLER_MS, graceMs / 2);
+      this.#judge(runnerId, stragglersUntilMs).catch((error: unknown) => {
+        // The ledger is away, and with it the answer: ask once more instead of guessing.
+        this.#logger.debug({ runnerId, error }, 'cannot tell whether the runner lives');
+        if (!this.#closed) this.#expect(runnerId, sinceMs, graceMs);
+      });
+    };
+    this.#missing.set(runnerId, setTimeout(judge, graceMs));
+  }
+
+  #forgive(runnerId: string): void {
+    clearTimeout(this.#missing.get(runnerId));
+    this.#missing.delete(runnerId);
+  }
+
+  async #judge(runnerId: string, seenAfterMs: number): Promise<void> {
+    const seen = await this.#ledger.listRunners({ seenAfterMs });
+    if (this.#sessions.has(runnerId) || seen.some(({ report }) => report.runner_id === runnerId)) return;
+    const leases = await this.#ledger.expireRunner({ runnerId, nowMs: this.#clock.nowMs() });
+    await this.#ledger.removeRunner({ runnerId });
+    this.#logger.info({ runnerId, leases }, 'runner is gone');
+    this.#signals.emit('runner-gone', runnerId);
+    if (leases > 0) this.#signals.emit('leases-over');
+  }
+}

@@ -1,0 +1,129 @@
+import 'reflect-metadata';
+import { resolve } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { AppModule } from './app.module.js';
+import { startBackground } from './boot/background.js';
+import { listenError, originOf, refuseOpenBind } from './boot/bind-address.js';
+import { Heartbeat } from './boot/heartbeat.js';
+import { fastifyOptions, prepareFastify } from './boot/http-server.js';
+import {
+  openApiKeys,
+  openCheckedBlobs,
+  openMigratedLedger,
+  openPublisher,
+  takeDataFolder,
+} from './boot/open-ports.js';
+import { Undo } from './boot/undo.js';
+import type { ControlPlaneConfig } from './config.js';
+import type { CorePorts } from './core.module.js';
+import { Readiness } from './http/health/readiness.js';
+import { RunnerSessions } from './leases/runner-sessions.js';
+import { systemClock } from './ports/clock.js';
+import { Signals } from './ports/signals.js';
+import { createLogger, type Logger } from './telemetry/logger.js';
+import { Metrics } from './telemetry/metrics.js';
+
+/** Requests that run when the server stops may take this long to end. */
+const DRAIN_MS = 10_000;
+
+export interface ControlPlane {
+  /** Origin of the bound address, such as `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Drains and stops: not ready, no new work, running requests end, everything is closed. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a control plane and resolves when it takes requests.
+ *
+ * @param options.signal closes it, as `close()` does
+ * @param options.logger by default JSON lines on stderr at `config.logLevel`
+ * @throws BootError when something it needs is missing; the message says what, and the next step
+ */
+export async function startControlPlane(
+  config: ControlPlaneConfig,
+  options: { logger?: Logger; signal?: AbortSignal } = {},
+): Promise<ControlPlane> {
+  const logger = options.logger ?? createLogger({ level: config.logLevel });
+  const clock = systemClock;
+  refuseOpenBind(config);
+  const undo = new Undo();
+  try {
+    const lock = await takeDataFolder(config);
+    undo.add(() => lock?.release());
+    const apiKeys = await openApiKeys(config, clock);
+    const ledger = await openMigratedLedger(config, clock);
+    undo.add(() => ledger.close());
+    const blobs = await openCheckedBlobs(config);
+    undo.add(() => blobs.close());
+    const publisher = openPublisher(config);
+    undo.add(() => publisher.close());
+    const metrics = new Metrics();
+    metrics.collectProcessMetrics();
+    const ports: CorePorts = {
+      config,
+      ledger,
+      blobs,
+      publisher,
+      clock,
+      signals: new Signals(),
+      logger,
+      metrics,
+      apiKeys,
+    };
+
+    const app = await NestFactory.create<NestFastifyApplication>(
+      AppModule.forPorts(ports),
+      new FastifyAdapter(fastifyOptions),
+      { logger: false, abortOnError: false, bodyParser: false },
+    );
+    await prepareFastify(app.getHttpAdapter().getInstance(), logger);
+    await app.init();
+    undo.add(() => closeApp(app));
+
+    const sessions = app.get(RunnerSessions);
+    await sessions.start();
+    const heartbeat = lock ? new Heartbeat(resolve(config.dataDir)) : null;
+    const background = startBackground({ app, ports, heartbeat });
+    undo.add(async () => {
+      app.get(Readiness).drain();
+      ports.signals.emit('draining');
+      sessions.close();
+      // Ends the runners' polls; the ledger is still open for what they report.
+      await publisher.close();
+      await background.stop();
+    });
+
+    const url = await listen(app, config);
+    lock?.setUrl(url);
+    logger.info({ url, roles: config.roles }, 'control plane ready');
+    const close = () => undo.run();
+    options.signal?.addEventListener('abort', () => void close(), { once: true });
+    return { url, close };
+  } catch (error) {
+    await undo.run();
+    throw error;
+  }
+}
+
+async function listen(app: NestFastifyApplication, config: ControlPlaneConfig): Promise<string> {
+  try {
+    await app.listen(config.port, config.host);
+  } catch (error) {
+    throw listenError(error, config);
+  }
+  const address = app.getHttpServer().address();
+  const port = typeof address === 'object' && address !== null ? address.port : config.port;
+  return originOf(config.host, port);
+}
+
+/** Running requests end by themselves, up to a limit; whoever is left then is cut off. */
+async function closeApp(app: NestFastifyApplication): Promise<void> {
+  const cut = setTimeout(() => app.getHttpServer().closeAllConnections(), DRAIN_MS);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(cut);
+  }
+}

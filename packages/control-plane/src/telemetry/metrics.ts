@@ -1,0 +1,88 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** What `/metrics` shows. Label values come from closed sets or from model names, never from requests' contents. */
+export class Metrics {
+  readonly registry = new Registry();
+
+  readonly jobsAccepted = new Counter({
+    name: 'batch_infer_jobs_accepted_total',
+    help: 'Jobs accepted, by the dialect they came in.',
+    labelNames: ['dialect'],
+    registers: [this.registry],
+  });
+  readonly jobsEnded = new Counter({
+    name: 'batch_infer_jobs_ended_total',
+    help: 'Jobs that reached their end, by terminal state.',
+    labelNames: ['state'],
+    registers: [this.registry],
+  });
+  readonly itemsEnded = new Counter({
+    name: 'batch_infer_items_ended_total',
+    help: 'Items settled by runners, by outcome.',
+    labelNames: ['status'],
+    registers: [this.registry],
+  });
+  readonly settleSeconds = new Histogram({
+    name: 'batch_infer_settle_duration_seconds',
+    help: 'Time from a whole segment to its commit: the object and the transaction.',
+    buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
+    registers: [this.registry],
+  });
+  readonly settledBytes = new Counter({
+    name: 'batch_infer_settled_bytes_total',
+    help: 'Bytes of the segments that were kept.',
+    registers: [this.registry],
+  });
+  readonly claims = new Counter({
+    name: 'batch_infer_claims_total',
+    help: 'Claims by outcome: claimed, stale, ended, unknown, busy.',
+    labelNames: ['outcome'],
+    registers: [this.registry],
+  });
+  readonly leasesLost = new Counter({
+    name: 'batch_infer_leases_lost_total',
+    help: 'Leases that ended without a word of their runner.',
+    registers: [this.registry],
+  });
+  readonly offersPublished = new Counter({
+    name: 'batch_infer_offers_published_total',
+    help: 'Offers handed to the transport, repeated ones among them.',
+    registers: [this.registry],
+  });
+  readonly offersOutstanding = new Gauge({
+    name: 'batch_infer_offers_outstanding',
+    help: 'Offers published and not yet claimed, by lane.',
+    labelNames: ['model', 'priority'],
+    registers: [this.registry],
+  });
+  readonly shards = new Gauge({
+    name: 'batch_infer_shards',
+    help: 'Shards of jobs that have not ended, by lane and state.',
+    labelNames: ['model', 'priority', 'state'],
+    registers: [this.registry],
+  });
+  readonly ledgerUp = new Gauge({
+    name: 'batch_infer_ledger_up',
+    help: 'Whether the ledger answered when these metrics were read.',
+    registers: [this.registry],
+  });
+  readonly runners = new Gauge({
+    name: 'batch_infer_runners',
+    help: 'Runners seen within the length of a lease.',
+    registers: [this.registry],
+  });
+  readonly itemsInFlight = new Gauge({
+    name: 'batch_infer_items_in_flight',
+    help: 'Items at engines, as the runners report them.',
+    registers: [this.registry],
+  });
+
+  /** Adds the process's own figures (event loop, memory, collections): once for a process. */
+  collectProcessMetrics(): void {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  text(): Promise<string> {
+    return this.registry.metrics();
+  }
+}
