@@ -1,0 +1,166 @@
+import { parseDurationMs } from '@batch-infer/contracts';
+import { z } from 'zod';
+import { RunnerError } from './errors.js';
+
+/** Settings of a runner, after flags and environment are merged. Times in milliseconds. */
+export interface RunnerConfig {
+  /** Origin of the control plane, without a trailing slash. */
+  readonly serverUrl: string;
+  /** Key for the control plane. */
+  readonly apiKey: string | null;
+  /** OpenAI-compatible servers; empty when `launchCommand` says where its own one listens. */
+  readonly engineUrls: readonly string[];
+  /** Key for the engines. */
+  readonly engineApiKey: string | null;
+  /** Command line of an engine to start and supervise; `{port}` in it becomes a free port. */
+  readonly launchCommand: string | null;
+  /** Serve these models only; empty: all that the engines serve. */
+  readonly models: readonly string[];
+  /** Requests in flight at each engine; `null`: steered by the engine's state. */
+  readonly window: number | null;
+  /** Needed when the control plane sends its offers over Kafka. */
+  readonly kafkaBrokers: readonly string[];
+  /** `BATCH_INFER_KAFKA_*`: credentials and the like, read by the Kafka transport. */
+  readonly kafkaEnvironment: Readonly<Record<string, string | undefined>>;
+  /** Port of `/metrics`, `/healthz` and `/readyz`; 0 picks a free one; `null`: none. */
+  readonly metricsPort: number | null;
+  /** How long to wait for a first engine at start; 0: for ever. */
+  readonly engineWaitMs: number;
+  /** How long items in flight may go on after a drain was asked for. */
+  readonly drainTimeoutMs: number;
+  /** How long a launched engine may take to end after SIGTERM. */
+  readonly launchGraceMs: number;
+  /** Print what a launched engine prints. */
+  readonly verbose: boolean;
+  readonly logLevel: string;
+}
+
+const list = z.preprocess((value) => {
+  const entries = Array.isArray(value) ? value : typeof value === 'string' ? value.split(',') : value;
+  return Array.isArray(entries)
+    ? entries
+        .map((entry) => (typeof entry === 'string' ? entry.trim() : entry))
+        .filter((entry) => entry !== '')
+    : entries;
+}, z.array(z.string()));
+
+const httpUrl = z
+  .string()
+  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), 'must be an http(s) URL');
+
+/** `30s`, `5m`, or a plain number of seconds. */
+const duration = z.union([z.string(), z.number()]).transform((value, context) => {
+  const durationMs = /^\d+(\.\d+)?$/.test(String(value))
+    ? Number(value) * 1_000
+    : parseDurationMs(String(value));
+  if (durationMs !== null && durationMs >= 0) return durationMs;
+  context.addIssue({ code: 'custom', message: 'must be a duration such as 30s, 5m, or a number of seconds' });
+  return z.NEVER;
+});
+
+const flag = z.union([
+  z.boolean(),
+  z.enum(['1', 'true', 'yes', '0', 'false', 'no']).transform((text) => ['1', 'true', 'yes'].includes(text)),
+]);
+
+const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
+
+const schema = z.object({
+  server: httpUrl.default('http://127.0.0.1:8080'),
+  apiKey: z.string().min(1).nullable().default(null),
+  engineUrl: list.pipe(z.array(httpUrl)).default([]),
+  engineApiKey: z.string().min(1).nullable().default(null),
+  launch: z.string().trim().min(1).nullable().default(null),
+  model: list.default([]),
+  window: z.coerce.number().int().min(1).max(4_096).nullable().default(null),
+  kafkaBrokers: list.default([]),
+  metricsPort: z.coerce.number().int().min(0).max(65_535).nullable().default(null),
+  engineWait: duration.default(60_000),
+  drainTimeout: duration.default(10_000),
+  launchGrace: duration.default(30_000),
+  verbose: flag.default(false),
+  logLevel: z.enum(LOG_LEVELS).default('info'),
+});
+
+/** The flags of `batch-infer runner`, as camel-case keys; repeatable ones may be arrays or comma-separated. */
+export type RunnerOptions = { readonly [Name in keyof typeof schema.shape]?: unknown };
+
+const ENVIRONMENT: Record<keyof typeof schema.shape, readonly string[]> = {
+  server: ['BATCH_INFER_SERVER', 'BATCH_INFER_BASE_URL'],
+  apiKey: ['BATCH_INFER_API_KEY'],
+  engineUrl: ['BATCH_INFER_ENGINE_URL'],
+  engineApiKey: ['BATCH_INFER_ENGINE_API_KEY'],
+  launch: ['BATCH_INFER_LAUNCH'],
+  model: ['BATCH_INFER_MODEL'],
+  window: ['BATCH_INFER_WINDOW'],
+  kafkaBrokers: ['BATCH_INFER_KAFKA_BROKERS'],
+  metricsPort: ['BATCH_INFER_METRICS_PORT'],
+  engineWait: ['BATCH_INFER_ENGINE_WAIT'],
+  drainTimeout: ['BATCH_INFER_DRAIN_TIMEOUT'],
+  launchGrace: ['BATCH_INFER_LAUNCH_GRACE'],
+  verbose: ['BATCH_INFER_VERBOSE'],
+  logLevel: ['BATCH_INFER_LOG_LEVEL'],
+};
+
+/** The setting as a person types it. */
+const flagName = (key: string): string =>
+  `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+const trimUrl = (url: string): string => url.replace(/\/+$/, '');
+
+/**
+ * Merges options (flags first, then environment, then defaults).
+ * @throws {RunnerError} `invalid_config`, naming every bad setting at once, without values.
+ */
+export function parseRunnerConfig(
+  options: RunnerOptions,
+  environment: NodeJS.ProcessEnv = process.env,
+): RunnerConfig {
+  const merged: Record<string, unknown> = {};
+  for (const [key, names] of Object.entries(ENVIRONMENT)) {
+    const given = options[key as keyof RunnerOptions];
+    const fallback = names
+      .map((name) => environment[name])
+      .find((value) => value !== undefined && value !== '');
+    const value = given ?? fallback;
+    if (value !== undefined) merged[key] = value;
+  }
+  const parsed = schema.safeParse(merged);
+  const problems = parsed.success ? [] : problemsOf(parsed.error);
+  if (!parsed.success || problems.length > 0) throw configError(problems);
+  const settings = parsed.data;
+  if (settings.engineUrl.length === 0 && settings.launch === null) {
+    throw configError([
+      'no engine: give --engine-url URL (an OpenAI-compatible server) or --launch "COMMAND"',
+    ]);
+  }
+  return {
+    serverUrl: trimUrl(settings.server),
+    apiKey: settings.apiKey,
+    engineUrls: settings.engineUrl,
+    engineApiKey: settings.engineApiKey,
+    launchCommand: settings.launch,
+    models: settings.model,
+    window: settings.window,
+    kafkaBrokers: settings.kafkaBrokers,
+    kafkaEnvironment: Object.fromEntries(
+      Object.entries(environment).filter(([name]) => name.startsWith('BATCH_INFER_KAFKA_')),
+    ),
+    metricsPort: settings.metricsPort,
+    engineWaitMs: settings.engineWait,
+    drainTimeoutMs: settings.drainTimeout,
+    launchGraceMs: settings.launchGrace,
+    verbose: settings.verbose,
+    logLevel: settings.logLevel,
+  };
+}
+
+function problemsOf(error: z.ZodError): string[] {
+  return error.issues.map((issue) => `${flagName(String(issue.path[0]))}: ${issue.message}`);
+}
+
+const configError = (problems: readonly string[]): RunnerError =>
+  new RunnerError(
+    'invalid_config',
+    `The runner's settings are not valid:\n${problems.map((line) => `  ${line}`).join('\n')}`,
+  );

@@ -1,0 +1,166 @@
+import { isUtf8 } from 'node:buffer';
+import { type FailureCode, toSingleLine } from '@batch-infer/contracts';
+import { endingOf, isJsonObject, type Json, parseJsonObject, type Usage, usageOf } from './answer.js';
+import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
+
+/** The engine's answer as it goes into a segment. */
+export interface Success {
+  readonly ok: true;
+  readonly status: number;
+  /** One line of JSON. */
+  readonly body: Uint8Array;
+  readonly usage: Usage | undefined;
+}
+
+export interface Failure {
+  readonly ok: false;
+  readonly code: FailureCode;
+  /** 0 when there was no answer. */
+  readonly status: number;
+  /** The engine's own words. */
+  readonly message: string | undefined;
+  /** The engine's error body when it is JSON; else empty. */
+  readonly body: Uint8Array;
+  readonly retryAfterMs: number | null;
+  /** What became of the connection, when that is why. */
+  readonly broken: BrokenConnection | null;
+}
+
+/** A judged reply; `null` for one that we ended ourselves. */
+export type Verdict = Success | Failure;
+
+const EMPTY = new Uint8Array(0);
+
+/** The one place where status codes and engines' texts are looked at (`path`: the endpoint that was called). */
+export function classify(path: string, reply: EngineReply): Verdict | null {
+  switch (reply.kind) {
+    case 'aborted':
+      return null;
+    case 'timeout':
+      return failure('item_timeout');
+    case 'too_large':
+      return failure('invalid_response', { message: 'The answer is larger than the runner takes.' });
+    case 'broken':
+      return failure(reply.broken === 'refused' ? 'engine_unreachable' : 'connection_lost', {
+        broken: reply.broken,
+      });
+    case 'answer':
+      return reply.status >= 200 && reply.status < 300 ? classifySuccess(path, reply) : classifyError(reply);
+  }
+}
+
+function failure(code: FailureCode, details: Partial<Omit<Failure, 'ok' | 'code'>> = {}): Failure {
+  return {
+    ok: false,
+    code,
+    status: 0,
+    message: undefined,
+    body: EMPTY,
+    retryAfterMs: null,
+    broken: null,
+    ...details,
+  };
+}
+
+function classifySuccess(path: string, reply: EngineAnswer): Verdict {
+  const text = reply.body.toString('utf8');
+  const answer = parseJsonObject(text);
+  const { status } = reply;
+  if (answer === null) return failure('invalid_response', { status });
+  if (isJsonObject(answer.error) && answer.choices === undefined) {
+    const code = typeof answer.error.code === 'number' && answer.error.code >= 400 ? answer.error.code : 500;
+    return classifyError({ ...reply, status: code });
+  }
+  const ending = endingOf(path, answer);
+  if (ending === 'complete')
+    return { ok: true, status, body: lineOf(reply.body, text), usage: usageOf(answer) };
+  // A partial answer is never a result, and never shown as one.
+  if (ending === 'aborted') return failure('engine_aborted', { status });
+  return failure(ending === 'failed' ? 'engine_error' : 'invalid_response', { status });
+}
+
+/** The bytes as they came when they are one safe line already; else rewritten. */
+function lineOf(bytes: Buffer, text: string): Uint8Array {
+  const line = toSingleLine(text);
+  return line === text && isUtf8(bytes) ? bytes : Buffer.from(line);
+}
+
+/** vLLM says these when its engine core is gone or going; the request itself is not to blame. */
+const ENGINE_GOING_AWAY =
+  /EngineCore|cannot schedule new futures|EngineDeadError|engine (?:process )?(?:is dead|has died|loop)/i;
+const CONTEXT_LENGTH =
+  /context (?:length|size|window)|maximum (?:input|sequence|model) length|longer than the maximum model/i;
+
+function classifyError(reply: EngineAnswer): Failure {
+  const text = reply.body.toString('utf8');
+  const json = parseJsonObject(text);
+  const error = isJsonObject(json?.error) ? json.error : json;
+  const message = messageOf(json, error);
+  return failure(codeOf(reply.status, error, message ?? ''), {
+    status: reply.status,
+    message,
+    body: json === null ? EMPTY : lineOf(reply.body, text),
+    retryAfterMs: reply.retryAfterMs,
+  });
+}
+
+function messageOf(json: Json | null, error: Json | null): string | undefined {
+  // OpenAI's `error.message`, FastAPI's `detail`, and servers that put a bare string into `error`.
+  const found = [error?.message, error?.detail, json?.error].find(
+    (value) => typeof value === 'string' && value !== '',
+  );
+  return typeof found === 'string' ? found : undefined;
+}
+
+const ERROR_TYPES: Readonly<Record<string, FailureCode>> = {
+  exceed_context_size_error: 'context_length_exceeded',
+  context_length_exceeded: 'context_length_exceeded',
+  model_not_found: 'model_not_found',
+  not_supported_error: 'unsupported_endpoint',
+};
+
+const STATUS_CODES: Readonly<Record<number, FailureCode>> = {
+  401: 'engine_unauthorized',
+  403: 'engine_unauthorized',
+  405: 'unsupported_endpoint',
+  // A proxy gave up, or the engine asks to come again: nothing is wrong with the request.
+  408: 'engine_error',
+  409: 'engine_error',
+  425: 'engine_error',
+  429: 'engine_overloaded',
+  501: 'unsupported_endpoint',
+  502: 'engine_unreachable',
+  503: 'engine_overloaded',
+};
+
+function codeOf(status: number, error: Json | null, message: string): FailureCode {
+  const named = ERROR_TYPES[String(error?.type)] ?? ERROR_TYPES[String(error?.code)];
+  if (named !== undefined && (status < 500 || status === 501)) return named;
+  if (status === 404) return codeOfNotFound(error, message);
+  const known = STATUS_CODES[status];
+  if (known !== undefined) return known;
+  if (status >= 500) return ENGINE_GOING_AWAY.test(message) ? 'engine_aborted' : 'engine_error';
+  // We follow no redirects, and an informational status is no end of an answer.
+  if (status < 400) return 'invalid_response';
+  return CONTEXT_LENGTH.test(message) ? 'context_length_exceeded' : 'invalid_request';
+}
+
+/** vLLM names the parameter; other servers only say it. A bare "Not Found" is a missing route. */
+function codeOfNotFound(error: Json | null, message: string): FailureCode {
+  return error?.param === 'model' || /\bmodel\b/i.test(message) ? 'model_not_found' : 'unsupported_endpoint';
+}
+
+/** `Retry-After` (seconds or a date) and `retry-after-ms`, in milliseconds; `null` when absent or unreadable. */
+export function parseRetryAfterMs(
+  seconds: string | undefined,
+  milliseconds?: string,
+  nowMs = Date.now(),
+): number | null {
+  const exact = milliseconds === undefined ? Number.NaN : Number(milliseconds);
+  if (Number.isFinite(exact) && exact >= 0) return exact;
+  if (seconds === undefined) return null;
+  const plain = Number(seconds);
+  if (Number.isFinite(plain)) return Math.max(0, plain * 1_000);
+  const date = Date.parse(seconds);
+  return Number.isNaN(date) ? null : Math.max(0, date - nowMs);
+}

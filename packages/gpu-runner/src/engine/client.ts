@@ -1,0 +1,174 @@
+import { LIMITS } from '@batch-infer/contracts';
+import { type Dispatcher, Pool } from 'undici';
+import type { Clock } from '../clock.js';
+import { parseRetryAfterMs } from './classify.js';
+import type { BrokenConnection, EngineReply } from './reply.js';
+
+/** Bytes of an answer that we take: it has to fit into a segment. */
+const ANSWER_CAP_BYTES = LIMITS.segmentBytes - 64 * 1024;
+/**
+ * A request on a kept-alive connection that the engine was just closing fails within a round trip; a longer silence
+ * means that the engine had begun to work on it.
+ */
+const RACE_MS = 100;
+const CONNECT_ERRORS: ReadonlySet<string> = new Set([
+  ...['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'ETIMEDOUT'],
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+export interface EngineRequest {
+  readonly path: string;
+  readonly body: Uint8Array;
+  readonly requestId: string;
+  readonly timeoutMs: number;
+}
+
+export interface EngineCall {
+  readonly reply: Promise<EngineReply>;
+  /** Closes the connection, which makes vLLM drop the request. */
+  abort(): void;
+}
+
+export interface EngineClientOptions {
+  readonly url: string;
+  readonly apiKey: string | null;
+  /** Connections at most: no less than the largest window. */
+  readonly connections: number;
+  readonly clock: Clock;
+}
+
+/** The hot path: bytes out, bytes in, our own deadline. */
+export class EngineClient {
+  readonly #pool: Pool;
+  readonly #basePath: string;
+  readonly #headers: readonly string[];
+  readonly #clock: Clock;
+
+  constructor(options: EngineClientOptions) {
+    const url = new URL(options.url);
+    this.#basePath = url.pathname.replace(/\/+$/, '');
+    this.#clock = options.clock;
+    this.#pool = new Pool(url.origin, {
+      connections: options.connections,
+      // Engines close idle connections after 5 s: we close them first.
+      keepAliveTimeout: 3_000,
+      keepAliveMaxTimeout: 3_000,
+      // A generation sends its headers only when it is done; the deadline is ours.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      allowH2: false,
+      connect: { timeout: 5_000 },
+    });
+    this.#headers = [
+      ...['content-type', 'application/json', 'accept', 'application/json'],
+      ...(options.apiKey === null ? [] : ['authorization', `Bearer ${options.apiKey}`]),
+    ];
+  }
+
+  post(request: EngineRequest): EngineCall {
+    const handler = new ReplyHandler(this.#clock, request.timeoutMs);
+    const headers = [...this.#headers, 'x-request-id', request.requestId];
+    const path = this.#basePath + request.path;
+    this.#pool.dispatch({ method: 'POST', path, headers, body: request.body }, handler);
+    return { reply: handler.reply, abort: () => handler.end('aborted') };
+  }
+
+  /** A small GET: metrics, health, properties. */
+  get(path: string, timeoutMs: number): Promise<EngineReply> {
+    const handler = new ReplyHandler(this.#clock, timeoutMs);
+    this.#pool.dispatch({ method: 'GET', path: this.#basePath + path, headers: [...this.#headers] }, handler);
+    return handler.reply;
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}
+
+class ReplyHandler implements Dispatcher.DispatchHandler {
+  readonly reply: Promise<EngineReply>;
+  readonly #clock: Clock;
+  readonly #startedAtMs: number;
+  readonly #cancelTimer: () => void;
+  readonly #chunks: Buffer[] = [];
+  #resolve: (reply: EngineReply) => void = () => {};
+  #controller: Dispatcher.DispatchController | null = null;
+  #ended = false;
+  #bytes = 0;
+  #status = 0;
+  #retryAfterMs: number | null = null;
+
+  constructor(clock: Clock, timeoutMs: number) {
+    this.#clock = clock;
+    this.#startedAtMs = clock.nowMs();
+    this.reply = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.#cancelTimer = clock.after(timeoutMs, () => this.end('timeout'));
+  }
+
+  /** Ends it from our side and closes the connection. */
+  end(kind: 'aborted' | 'timeout' | 'too_large'): void {
+    if (this.#ended) return;
+    this.#finish({ kind, ms: this.#ms() });
+    this.#controller?.abort(new Error(kind));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#ended) controller.abort(new Error('ended before it was sent'));
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    this.#status = status;
+    if (status < 400) return;
+    const text = (name: string): string | undefined => [headers[name]].flat()[0];
+    this.#retryAfterMs = parseRetryAfterMs(text('retry-after'), text('retry-after-ms'));
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes > ANSWER_CAP_BYTES) this.end('too_large');
+    else this.#chunks.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    const [only] = this.#chunks;
+    const body = this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks);
+    this.#finish({
+      kind: 'answer',
+      status: this.#status,
+      retryAfterMs: this.#retryAfterMs,
+      body,
+      ms: this.#ms(),
+    });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#finish({ kind: 'broken', broken: this.#brokenBy(error), ms: this.#ms() });
+  }
+
+  #brokenBy(error: Error & { code?: unknown; socket?: { bytesRead?: number } }): BrokenConnection {
+    if (this.#status !== 0) return 'partial';
+    const code = String(error.code);
+    if (CONNECT_ERRORS.has(code)) return 'refused';
+    // undici says how much the connection had carried, except after a reset, where only the time tells.
+    const reused = error.socket?.bytesRead === undefined ? true : error.socket.bytesRead > 0;
+    return reused && this.#ms() < RACE_MS ? 'raced' : 'silent';
+  }
+
+  #ms(): number {
+    return this.#clock.nowMs() - this.#startedAtMs;
+  }
+
+  #finish(reply: EngineReply): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#cancelTimer();
+    this.#resolve(reply);
+  }
+}

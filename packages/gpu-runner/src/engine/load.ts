@@ -1,0 +1,96 @@
+import type { Clock } from '../clock.js';
+import {
+  control,
+  type EngineGauges,
+  initialWindow,
+  type WindowSample,
+  type WindowState,
+  windowOf,
+} from '../window/controller.js';
+import type { Verdict } from './classify.js';
+
+/** Feeds the window of one engine: counts what is answered between two samples. */
+export class EngineLoad {
+  inFlight = 0;
+  readonly #clock: Clock;
+  /** `null`: steered. */
+  readonly #fixed: number | null;
+  #state: WindowState;
+  #gauges: EngineGauges | null = null;
+  #gaugesAtMs = Number.NEGATIVE_INFINITY;
+  #completions = 0;
+  #outputTokens = 0;
+  #rejections = 0;
+  #retryAfterMs: number | null = null;
+  #timeouts = 0;
+  #itemTokens: number | null = null;
+  #roundTripMs = 5;
+
+  constructor(clock: Clock, fixedWindow: number | null) {
+    this.#clock = clock;
+    this.#fixed = fixedWindow;
+    this.#state = initialWindow(clock.nowMs());
+  }
+
+  get window(): number {
+    return this.#fixed ?? windowOf(this.#state);
+  }
+
+  get steered(): boolean {
+    return this.#fixed === null;
+  }
+
+  /** Notes how a request ended. */
+  note(verdict: Verdict): void {
+    if (verdict.ok) {
+      this.#completions += 1;
+      if (verdict.usage === undefined) return;
+      const [input, , output] = verdict.usage;
+      this.#outputTokens += output;
+      this.#itemTokens = 0.95 * (this.#itemTokens ?? input + output) + 0.05 * (input + output);
+    } else if (verdict.code === 'engine_overloaded') {
+      this.#rejections += 1;
+      if (verdict.retryAfterMs !== null)
+        this.#retryAfterMs = Math.max(this.#retryAfterMs ?? 0, verdict.retryAfterMs);
+      // Refusals act at once: the requests after them would only be refused as well.
+      this.tick();
+    } else if (verdict.code === 'item_timeout') this.#timeouts += 1;
+  }
+
+  /** New gauges, and how long it took to read them. */
+  observe(gauges: EngineGauges | null, roundTripMs: number): void {
+    this.#gauges = gauges;
+    this.#gaugesAtMs = this.#clock.nowMs();
+    this.#roundTripMs = 0.8 * this.#roundTripMs + 0.2 * roundTripMs;
+  }
+
+  /** The engine was away: what it said before is of no use. */
+  forget(): void {
+    this.#gauges = null;
+    this.#gaugesAtMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** One step of the controller. */
+  tick(): void {
+    if (this.#fixed !== null) return;
+    const sample: WindowSample = {
+      nowMs: this.#clock.nowMs(),
+      gauges: this.#gauges,
+      gaugesAtMs: this.#gaugesAtMs,
+      inFlight: this.inFlight,
+      completions: this.#completions,
+      outputTokens: this.#outputTokens,
+      rejections: this.#rejections,
+      retryAfterMs: this.#retryAfterMs,
+      timeouts: this.#timeouts,
+      itemTokens: this.#itemTokens,
+      roundTripMs: this.#roundTripMs,
+    };
+    this.#state = control(this.#state, sample);
+    this.#completions = 0;
+    this.#outputTokens = 0;
+    this.#rejections = 0;
+    this.#retryAfterMs = null;
+    this.#timeouts = 0;
+  }
+}

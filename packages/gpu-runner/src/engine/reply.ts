@@ -1,0 +1,26 @@
+/** What came of one HTTP request at an engine, before anybody judged it. */
+export type EngineReply =
+  | EngineAnswer
+  | { readonly kind: 'broken'; readonly broken: BrokenConnection; readonly ms: number }
+  | { readonly kind: 'timeout'; readonly ms: number }
+  /** The answer grew over the cap. */
+  | { readonly kind: 'too_large'; readonly ms: number }
+  /** We ended it ourselves; nothing is to be concluded. */
+  | { readonly kind: 'aborted'; readonly ms: number };
+
+export interface EngineAnswer {
+  readonly kind: 'answer';
+  readonly status: number;
+  /** `Retry-After`, in milliseconds. */
+  readonly retryAfterMs: number | null;
+  readonly body: Buffer;
+  readonly ms: number;
+}
+
+/**
+ * - `refused`: no connection came about.
+ * - `raced`: a kept-alive connection was closed by the engine just as the request was written; nothing was lost.
+ * - `silent`: the connection broke before any byte of an answer.
+ * - `partial`: it broke inside an answer.
+ */
+export type BrokenConnection = 'refused' | 'raced' | 'silent' | 'partial';

@@ -1,0 +1,283 @@
+import { FAILURE_RULES, type FailureCode, newId } from '@batch-infer/contracts';
+import type { Clock } from '../clock.js';
+import { classify, type Failure, type Verdict } from '../engine/classify.js';
+import type { Blame, Engine } from '../engine/engine.js';
+import type { RunnerStats } from '../stats.js';
+import type { WorkItem } from '../work/item.js';
+import type { ShardRun } from '../work/shard-run.js';
+import { ItemQueue } from './item-queue.js';
+import { NoiseMeter } from './noise-meter.js';
+import { segmentLineOf } from './outcome.js';
+import { pickEngine } from './picker.js';
+import { DEATHS_BEFORE_ALONE, decideRetry } from './retry.js';
+
+export interface DispatcherOptions {
+  readonly engines: readonly Engine[];
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly stats: RunnerStats;
+  /** Called after items have started or ended: more may be needed. */
+  readonly onProgress: () => void;
+}
+
+interface ModelLane {
+  readonly queue: ItemQueue;
+  /** Items that two engines died under: each runs with an engine for itself. */
+  readonly alone: WorkItem[];
+  /** Items that wait for their next attempt. */
+  delayed: number;
+}
+
+/** Failures of other items in a row, after which an item is not given up: the engine is more likely to blame. */
+const SUSPICIOUS_FAILURES = 2;
+
+/** Sends items to engines as their windows have room, and brings each one to an outcome. */
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #lanes = new Map<string, ModelLane>();
+  readonly #noise = new NoiseMeter();
+  /** Items charged since an engine's last success: given back when its breaker opens. */
+  readonly #streaks = new WeakMap<Engine, WorkItem[]>();
+  #filling = false;
+  #fillAgain = false;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+  }
+
+  enqueue(item: WorkItem): void {
+    const lane = this.#lane(item.run.lease.model);
+    if (item.history.deaths >= DEATHS_BEFORE_ALONE) lane.alone.push(item);
+    else lane.queue.push(item);
+  }
+
+  /** Items of a model that could be sent at once, and those that wait for a next attempt. */
+  held(model: string): { ready: number; delayed: number } {
+    const lane = this.#lanes.get(model);
+    return lane === undefined ? { ready: 0, delayed: 0 } : { ready: lane.queue.size, delayed: lane.delayed };
+  }
+
+  /** Takes out everything of a shard that is not in flight. */
+  dropWaiting(run: ShardRun): void {
+    const lane = this.#lane(run.lease.model);
+    lane.queue.remove(run);
+    lane.alone.splice(0, lane.alone.length, ...lane.alone.filter((item) => item.run !== run));
+    for (const item of run.items) {
+      if (item.cancelDelay === null) continue;
+      item.cancelDelay();
+      item.cancelDelay = null;
+      lane.delayed -= 1;
+    }
+  }
+
+  /** Closes the connections of a shard's requests. */
+  abortInFlight(run: ShardRun): void {
+    for (const item of run.items) item.call?.abort();
+  }
+
+  /** Sends whatever there is room for. Called on every arrival and every completion. */
+  fill(): void {
+    this.#fillAgain = true;
+    if (this.#filling) return;
+    this.#filling = true;
+    while (this.#fillAgain) {
+      this.#fillAgain = false;
+      this.#fillOnce();
+    }
+    this.#filling = false;
+    this.#options.onProgress();
+  }
+
+  #fillOnce(): void {
+    const reserved = this.#startAlone();
+    const engines =
+      reserved === null ? this.#options.engines : this.#options.engines.filter((one) => one !== reserved);
+    for (let started = true; started; ) {
+      started = false;
+      // One item of each model in turn: models that share an engine share its window.
+      for (const [model, lane] of this.#lanes) {
+        if (lane.queue.size === 0) continue;
+        const engine = pickEngine(engines, model);
+        const item = engine === null ? null : lane.queue.take(engine.onTrial);
+        if (engine === null || item === null) continue;
+        this.#send(item, engine);
+        started = true;
+      }
+    }
+  }
+
+  /** Starts an item that needs an engine for itself; the answer is the engine that is being emptied for one. */
+  #startAlone(): Engine | null {
+    for (const [model, lane] of this.#lanes) {
+      const [item] = lane.alone;
+      if (item === undefined) continue;
+      const engine = this.#options.engines.find((one) => one.serves(model) && one.capacity > 0);
+      if (engine === undefined) continue;
+      if (engine.load.inFlight > 0 || engine.free === 0) return engine;
+      lane.alone.shift();
+      this.#send(item, engine);
+      engine.exclusive = true;
+      return engine;
+    }
+    return null;
+  }
+
+  #send(item: WorkItem, engine: Engine): void {
+    const { lease, jobEndsAtMs } = item.run;
+    const remainingMs = jobEndsAtMs - this.#options.clock.nowMs();
+    // Time is up: the control plane, whose clock decides, is about to say so.
+    if (remainingMs <= 0) return;
+    const timeoutMs = Math.min(lease.item_timeout_ms, remainingMs);
+    const requestId = newId('req');
+    const call = engine.send({ path: item.path, body: item.body, requestId, timeoutMs });
+    item.call = call;
+    void call.reply.then((reply) => {
+      item.call = null;
+      const expired = reply.kind === 'timeout' && timeoutMs < lease.item_timeout_ms;
+      const verdict = expired ? null : classify(item.path, reply);
+      return this.#answered(item, engine, verdict, reply.ms, requestId);
+    });
+  }
+
+  async #answered(
+    item: WorkItem,
+    engine: Engine,
+    verdict: Verdict | null,
+    ms: number,
+    requestId: string,
+  ): Promise<void> {
+    engine.exclusive = false;
+    const { stats } = this.#options;
+    stats.attempts += 1;
+    stats.attemptMs += ms;
+    if (verdict === null || !isAlive(item.run)) {
+      await engine.received(verdict);
+    } else if (verdict.ok) {
+      void engine.received(verdict);
+      this.#streaks.delete(engine);
+      this.#noise.record({ succeeded: true, failures: item.history.charged });
+      stats.succeeded += 1;
+      const [input, cached, output] = verdict.usage ?? [0, 0, 0];
+      stats.inputTokens += input;
+      stats.cachedTokens += cached;
+      stats.outputTokens += output;
+      const attempts = Math.min(item.history.charged + 1, item.run.lease.max_attempts);
+      this.#end(item, segmentLineOf({ item, verdict, attempts, ms, requestId }));
+    } else {
+      stats.countFailure(verdict.code);
+      const blame = await engine.received(verdict);
+      // Judging may have taken a look at the engine's health: the shard may be gone by now.
+      if (isAlive(item.run)) this.#failed(item, engine, verdict, blame, ms, requestId);
+    }
+    this.fill();
+  }
+
+  #failed(
+    item: WorkItem,
+    engine: Engine,
+    verdict: Failure,
+    blame: Blame,
+    ms: number,
+    requestId: string,
+  ): void {
+    if (verdict.broken === 'raced' && !item.raced) {
+      // The engine closed an idle connection just then: it never saw the request.
+      item.raced = true;
+      this.#again(item, 0);
+      return;
+    }
+    // A refusal shows an engine at work.
+    if (FAILURE_RULES[verdict.code].retry === 'final') this.#streaks.delete(engine);
+    const excused = blame.excused || this.#suspicious(item, engine, verdict.code);
+    if (blame.excused) this.#giveBack(engine);
+    const decision = decideRetry({
+      code: verdict.code,
+      history: item.history,
+      maxAttempts: item.run.lease.max_attempts,
+      excused,
+      engineDied: blame.engineDied,
+      retryAfterMs: verdict.retryAfterMs,
+      noise: this.#noise.share,
+      random: this.#options.random,
+    });
+    if (decision.outcome === 'retry') {
+      if (decision.history.charged > item.history.charged) this.#streakOf(engine).push(item);
+      item.history = decision.history;
+      this.#again(item, decision.delayMs);
+      return;
+    }
+    this.#noise.record({ succeeded: false, failures: decision.attempts });
+    this.#options.stats.failed += 1;
+    this.#end(item, segmentLineOf({ item, verdict, attempts: decision.attempts, ms, requestId }));
+  }
+
+  /** True when it would be this item's last chance, but the engine has been failing others too. */
+  #suspicious(item: WorkItem, engine: Engine, code: FailureCode): boolean {
+    const { history, run } = item;
+    if (
+      FAILURE_RULES[code].retry !== 'charged' ||
+      engine.onTrial ||
+      history.charged + 1 < run.lease.max_attempts
+    )
+      return false;
+    const others = new Set(this.#streakOf(engine));
+    others.delete(item);
+    return others.size >= SUSPICIOUS_FAILURES;
+  }
+
+  #streakOf(engine: Engine): WorkItem[] {
+    let streak = this.#streaks.get(engine);
+    if (streak === undefined) {
+      streak = [];
+      this.#streaks.set(engine, streak);
+    }
+    return streak;
+  }
+
+  /** The engine turned out to be down: what was charged while it went down was not the items' fault. */
+  #giveBack(engine: Engine): void {
+    for (const item of this.#streakOf(engine)) {
+      item.history = { ...item.history, charged: Math.max(0, item.history.charged - 1) };
+    }
+    this.#streaks.delete(engine);
+  }
+
+  #again(item: WorkItem, delayMs: number): void {
+    if (item.run.phase !== 'open') return;
+    const lane = this.#lane(item.run.lease.model);
+    const requeue = () => {
+      if (item.history.deaths >= DEATHS_BEFORE_ALONE) lane.alone.push(item);
+      else lane.queue.pushRetry(item);
+    };
+    if (delayMs <= 0) {
+      requeue();
+      return;
+    }
+    lane.delayed += 1;
+    item.cancelDelay = this.#options.clock.after(delayMs, () => {
+      item.cancelDelay = null;
+      lane.delayed -= 1;
+      requeue();
+      this.fill();
+    });
+  }
+
+  #end(item: WorkItem, line: Uint8Array): void {
+    const { run } = item;
+    run.items.delete(item);
+    run.undecided -= 1;
+    run.settler.add(line);
+    if (run.undecided === 0) void run.settler.flush();
+  }
+
+  #lane(model: string): ModelLane {
+    let lane = this.#lanes.get(model);
+    if (lane === undefined) {
+      lane = { queue: new ItemQueue(), alone: [], delayed: 0 };
+      this.#lanes.set(model, lane);
+    }
+    return lane;
+  }
+}
+
+const isAlive = (run: ShardRun): boolean => run.phase !== 'closed';

@@ -1,0 +1,29 @@
+import { encodeSegmentLine, itemError, type SegmentHeader } from '@batch-infer/contracts';
+import type { Failure, Success } from '../engine/classify.js';
+import type { WorkItem } from '../work/item.js';
+
+export interface Outcome {
+  readonly item: WorkItem;
+  readonly verdict: Success | Failure;
+  /** Charged attempts, the last one included. */
+  readonly attempts: number;
+  /** Milliseconds of the last attempt. */
+  readonly ms: number;
+  readonly requestId: string;
+}
+
+/** An ended item as its line of a segment. */
+export function segmentLineOf({ item, verdict, attempts, ms, requestId }: Outcome): Uint8Array {
+  const common = {
+    i: item.index,
+    c: item.customId,
+    st: verdict.status,
+    a: attempts,
+    ms: Math.round(ms),
+    r: requestId,
+  };
+  const header: SegmentHeader = verdict.ok
+    ? { ...common, ok: true, ...(verdict.usage === undefined ? {} : { u: verdict.usage }) }
+    : { ...common, ok: false, e: itemError(verdict.code, verdict.message) };
+  return encodeSegmentLine(header, verdict.body);
+}

@@ -1,0 +1,106 @@
+import { encodeSegmentLine, itemError } from '@batch-infer/contracts';
+import { type Clock, sleep } from '../clock.js';
+import { ServerError } from '../server/client.js';
+import type { ItemMemory, WorkItem } from '../work/item.js';
+import { LineSplitter } from '../work/line-splitter.js';
+import { requestLineReader } from '../work/request-line.js';
+import type { ShardRun } from '../work/shard-run.js';
+
+export interface ReadOptions {
+  readonly run: ShardRun;
+  readonly lines: (signal: AbortSignal) => Promise<AsyncIterable<Buffer>>;
+  readonly memory: ItemMemory;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly onItem: (item: WorkItem) => void;
+}
+
+const DEFAULT_ENDPOINT = '/v1/chat/completions';
+const BACKOFF_CEILINGS_MS = [200, 400, 800, 1_600, 3_000];
+
+/**
+ * Reads a shard's lines and hands its items on one by one, those that have ended left out. Starts again where it stopped
+ * when the stream breaks. Resolves with the number of the shard's items seen.
+ * @throws {ServerError} when the control plane refuses for good, `lease_lost` among it.
+ */
+export async function readItems(options: ReadOptions): Promise<number> {
+  const { run, clock } = options;
+  const signal = run.reading.signal;
+  const progress = { position: 0 };
+  for (let failures = 0; ; failures += 1) {
+    try {
+      await readOnce(options, progress);
+      return progress.position;
+    } catch (error) {
+      if (!signal.aborted && error instanceof ServerError && !error.retryable) throw error;
+    }
+    const ceilingMs = BACKOFF_CEILINGS_MS[Math.min(failures, BACKOFF_CEILINGS_MS.length - 1)] ?? 0;
+    if (!(await sleep(clock, 50 + options.random() * ceilingMs, signal))) return progress.position;
+  }
+}
+
+async function readOnce(options: ReadOptions, progress: { position: number }): Promise<void> {
+  const { run } = options;
+  const { skip, count } = run.lease;
+  // Lines before `skip` and after `count` belong to siblings of a bisected shard.
+  let line = -skip;
+  for await (const bytes of linesOf(await options.lines(run.reading.signal))) {
+    // Earlier lines were seen before the stream broke.
+    if (line === progress.position) {
+      progress.position += 1;
+      if (run.wants(line)) takeLine(options, line, bytes);
+      if (progress.position === count) return;
+    }
+    line += 1;
+  }
+}
+
+async function* linesOf(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const splitter = new LineSplitter();
+  for await (const chunk of stream) yield* splitter.push(chunk);
+  const last = splitter.end();
+  if (last !== null) yield last;
+}
+
+function takeLine(options: ReadOptions, position: number, bytes: Buffer): void {
+  const { run, memory } = options;
+  const { lease } = run;
+  const index = lease.first_index + position;
+  const read = readerOf(run)(bytes);
+  const path = read?.url ?? lease.endpoint ?? DEFAULT_ENDPOINT;
+  const customId = read?.customId ?? String(index);
+  if (read === null || !path.startsWith('/')) {
+    // The control plane has checked every line: this one cannot be sent, and never will be.
+    const error = itemError('invalid_request', 'The line is not a request.');
+    const header = { i: index, c: customId, ok: false, st: 0, a: 0, ms: 0, r: '', e: error };
+    run.undecided -= 1;
+    run.settler.add(encodeSegmentLine(header, new Uint8Array(0)));
+    return;
+  }
+  const history = memory.recall(lease.job_id, index);
+  const item: WorkItem = {
+    run,
+    index,
+    customId,
+    path,
+    body: read.body,
+    history,
+    raced: false,
+    call: null,
+    cancelDelay: null,
+  };
+  run.items.add(item);
+  options.onItem(item);
+}
+
+const readers = new WeakMap<ShardRun, ReturnType<typeof requestLineReader>>();
+
+/** A job's defaults are prepared once for each shard. */
+function readerOf(run: ShardRun): ReturnType<typeof requestLineReader> {
+  let reader = readers.get(run);
+  if (reader === undefined) {
+    reader = requestLineReader({ model: run.lease.default_model, members: run.lease.defaults });
+    readers.set(run, reader);
+  }
+  return reader;
+}

@@ -1,0 +1,140 @@
+import type { SettleResponse } from '@batch-infer/contracts/runner-protocol';
+import type { Clock } from '../clock.js';
+import { ServerError } from '../server/client.js';
+
+const FLUSH_LINES = 64;
+const FLUSH_BYTES = 4 * 1024 * 1024;
+/** Lines of one segment, unless a single one is longer: well under the most that the control plane takes. */
+const SEGMENT_BYTES = 16 * 1024 * 1024;
+const FLUSH_INTERVAL_MS = 1_000;
+const BACKOFF_CEILINGS_MS = [200, 400, 800, 1_600, 3_200, 5_000];
+
+export interface SettlerOptions {
+  readonly settle: (segment: Uint8Array) => Promise<SettleResponse>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly onSettled: (response: SettleResponse, lines: number) => void;
+  /** `lost`: the lease is over; `refused`: the control plane will not take the segment. Pending outcomes are gone. */
+  readonly onDropped: (why: 'lost' | 'refused', error: ServerError) => void;
+  /** The control plane does not take segments now; it is tried again. */
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/**
+ * Hands the outcomes of one shard over, one segment at a time: every second, every 64 outcomes, and at once when asked
+ * to flush. Keeps them while the control plane is away. A segment is repeated byte for byte until it is answered.
+ */
+export class Settler {
+  readonly #options: SettlerOptions;
+  #pending: Uint8Array[] = [];
+  #pendingBytes = 0;
+  #sending = 0;
+  #urgent = false;
+  #running: Promise<void> | null = null;
+  #cancelTimer: (() => void) | null = null;
+  readonly #stopped = new AbortController();
+
+  constructor(options: SettlerOptions) {
+    this.#options = options;
+  }
+
+  /** Outcomes not yet answered for. */
+  get unsettled(): number {
+    return this.#pending.length + this.#sending;
+  }
+
+  add(line: Uint8Array): void {
+    if (this.#stopped.signal.aborted) return;
+    this.#pending.push(line);
+    this.#pendingBytes += line.length;
+    if (this.#due) this.#start();
+    else this.#cancelTimer ??= this.#options.clock.after(FLUSH_INTERVAL_MS, () => void this.flush());
+  }
+
+  /** Settles what is pending now. Resolves when nothing is, or when it was dropped. */
+  async flush(): Promise<void> {
+    while (this.unsettled > 0 && !this.#stopped.signal.aborted) {
+      this.#urgent = true;
+      this.#start();
+      await this.#running;
+    }
+  }
+
+  /** Drops what is pending; a segment under way is not repeated. */
+  stop(): void {
+    this.#stopped.abort();
+    this.#cancelTimer?.();
+    this.#pending = [];
+    this.#pendingBytes = 0;
+  }
+
+  get #due(): boolean {
+    return this.#pending.length >= FLUSH_LINES || this.#pendingBytes >= FLUSH_BYTES;
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#pending.length > 0 && (this.#urgent || this.#due)) {
+      this.#cancelTimer?.();
+      this.#cancelTimer = null;
+      const lines = this.#takeSegment();
+      if (this.#pending.length === 0) this.#urgent = false;
+      this.#sending = lines.length;
+      await this.#deliver(Buffer.concat(lines), lines.length);
+      this.#sending = 0;
+    }
+    if (this.#pending.length > 0) {
+      this.#cancelTimer ??= this.#options.clock.after(FLUSH_INTERVAL_MS, () => void this.flush());
+    }
+  }
+
+  #takeSegment(): Uint8Array[] {
+    let count = 0;
+    let bytes = 0;
+    for (const line of this.#pending) {
+      if (count > 0 && bytes + line.length > SEGMENT_BYTES) break;
+      count += 1;
+      bytes += line.length;
+    }
+    this.#pendingBytes -= bytes;
+    return this.#pending.splice(0, count);
+  }
+
+  async #deliver(segment: Uint8Array, lines: number): Promise<void> {
+    for (let failures = 0; !this.#stopped.signal.aborted; failures += 1) {
+      try {
+        const response = await this.#options.settle(segment);
+        this.#sending = 0;
+        if (!this.#stopped.signal.aborted) this.#options.onSettled(response, lines);
+        return;
+      } catch (error) {
+        if (this.#stopped.signal.aborted) return;
+        if (error instanceof ServerError && (error.leaseLost || !error.retryable)) {
+          this.stop();
+          this.#options.onDropped(error.leaseLost ? 'lost' : 'refused', error);
+          return;
+        }
+        this.#options.onTrouble(error);
+      }
+      const ceilingMs = BACKOFF_CEILINGS_MS[Math.min(failures, BACKOFF_CEILINGS_MS.length - 1)] ?? 0;
+      await this.#pause(50 + this.#options.random() * ceilingMs);
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        this.#stopped.signal.removeEventListener('abort', end);
+        cancel();
+        resolve();
+      };
+      const cancel = this.#options.clock.after(delayMs, end);
+      this.#stopped.signal.addEventListener('abort', end);
+    });
+  }
+}

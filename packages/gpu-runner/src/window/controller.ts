@@ -1,0 +1,191 @@
+import { controlBlind, type Probe, probeFrom } from './blind.js';
+
+/**
+ * How many requests a runner keeps in flight at one engine: a pure function of state and sample. It follows the
+ * engine's own state (what runs, what waits, what was preempted), never latency: continuous batching raises latency
+ * with concurrency while throughput still grows. Aim: few requests waiting at the engine, but never none.
+ *
+ * The rules are those of the design's batching page; where an engine tells nothing of itself, see `blind.ts`.
+ */
+export const SAMPLE_INTERVAL_MS = 500;
+export const WINDOW_MAX = 1_024;
+const WINDOW_MIN = 8;
+/** Where the search starts at an engine that tells nothing. */
+const START_LEVEL = 16;
+/** Tokens of an item, before any has been seen: input and output. */
+const EXPECTED_ITEM_TOKENS = 768;
+const DEFAULT_MAX_SEQUENCES = 256;
+const COOLDOWN_MS = 2_000;
+/** Samples older than this many intervals say nothing. */
+const STALE_INTERVALS = 3;
+
+/** What an engine says of itself. */
+export interface EngineGauges {
+  readonly running: number;
+  readonly waiting: number;
+  /** Preemptions since the engine started. */
+  readonly preemptions: number;
+  /** Tokens that its KV cache holds; `null` when it does not say. */
+  readonly kvTokens: number | null;
+  /** Requests that it runs at once; `null` when it does not say. */
+  readonly slots: number | null;
+}
+
+export interface WindowSample {
+  readonly nowMs: number;
+  /** The newest gauges and when they were read; `null` when the engine has none. */
+  readonly gauges: EngineGauges | null;
+  readonly gaugesAtMs: number;
+  /** Our requests at the engine now. */
+  readonly inFlight: number;
+  /** Since the last sample: requests answered, tokens in their answers (or requests, where no tokens are told). */
+  readonly completions: number;
+  readonly outputTokens: number;
+  /** Since the last sample: answers 429 or 503, the longest hint among them, and requests that timed out. */
+  readonly rejections: number;
+  readonly retryAfterMs: number | null;
+  readonly timeouts: number;
+  /** Input and output tokens of an item, so far as known. */
+  readonly itemTokens: number | null;
+  /** Time that a small request takes to the engine and back. */
+  readonly roundTripMs: number;
+}
+
+export interface WindowState {
+  /** Fractional: the window is its integer part. */
+  readonly limit: number;
+  readonly mode: 'slow_start' | 'steady' | 'backoff';
+  /** No raise before this. */
+  readonly cooldownUntilMs: number;
+  readonly raisedAtMs: number;
+  readonly shrunkAtMs: number;
+  /** Where a window that was shrunk goes back to quickly. */
+  readonly recoverTo: number;
+  readonly preemptions: number;
+  readonly sampledAtMs: number;
+  /** False until the first gauges were used. */
+  readonly informed: boolean;
+  /** The search of an engine without gauges. */
+  readonly probe: Probe;
+}
+
+export const windowOf = (state: WindowState): number => Math.max(1, Math.floor(state.limit));
+
+/** The window before anything is known. */
+export function initialWindow(nowMs: number): WindowState {
+  const probe = probeFrom(START_LEVEL, nowMs);
+  return {
+    limit: probe.level,
+    mode: 'slow_start',
+    cooldownUntilMs: 0,
+    raisedAtMs: nowMs,
+    shrunkAtMs: Number.NEGATIVE_INFINITY,
+    recoverTo: 0,
+    preemptions: 0,
+    sampledAtMs: nowMs,
+    informed: false,
+    probe,
+  };
+}
+
+/** The next state. Called every `SAMPLE_INTERVAL_MS` and whenever an engine refuses. */
+export function control(state: WindowState, sample: WindowSample): WindowState {
+  const { gauges } = sample;
+  const next = { ...state, sampledAtMs: sample.nowMs };
+  if (sample.rejections > 0) return refused(next, sample);
+  const fresh = gauges !== null && sample.nowMs - sample.gaugesAtMs <= STALE_INTERVALS * SAMPLE_INTERVAL_MS;
+  if (!fresh) return state.informed && gauges !== null ? next : blind(next, sample);
+  const counted = { ...next, preemptions: gauges.preemptions };
+  if (!state.informed)
+    return { ...counted, informed: true, limit: firstLimit(gauges, sample), raisedAtMs: sample.nowMs };
+  return steer(
+    counted,
+    sample,
+    gauges,
+    gauges.preemptions - state.preemptions,
+    sample.nowMs - state.sampledAtMs,
+  );
+}
+
+/** What fits in the KV cache, or a little more than the slots. */
+function firstLimit(gauges: EngineGauges, sample: WindowSample): number {
+  if (gauges.slots !== null) return gauges.slots + spareFor(gauges.slots);
+  if (gauges.kvTokens === null) return 64;
+  const fits = gauges.kvTokens / (sample.itemTokens ?? EXPECTED_ITEM_TOKENS);
+  return clamp(fits, WINDOW_MIN, DEFAULT_MAX_SEQUENCES);
+}
+
+/**
+ * Requests kept waiting at an engine whose slots are known. Few: llama.cpp's HTTP threads are hardly more than its
+ * slots, and with all of them waiting it answers neither `/metrics` nor `/health`.
+ */
+const spareFor = (slots: number): number => Math.max(2, Math.ceil(slots / 4));
+
+function steer(
+  state: WindowState,
+  sample: WindowSample,
+  gauges: EngineGauges,
+  preempted: number,
+  elapsedMs: number,
+): WindowState {
+  const { nowMs, inFlight, roundTripMs } = sample;
+  const perMs = sample.completions / Math.max(1, elapsedMs);
+  // Little's law: what ends while an answer and its successor travel.
+  const target = Math.max(4, Math.ceil(0.05 * gauges.running), Math.ceil(1.5 * perMs * (roundTripMs + 5)));
+  const stalenessMs = nowMs - sample.gaugesAtMs;
+  if (preempted > 0.02 * sample.completions && preempted > 0) {
+    const limit = Math.min(state.limit, inFlight) - Math.max(1, 0.05 * gauges.running);
+    return shrunk(state, nowMs, limit, 6 * SAMPLE_INTERVAL_MS + stalenessMs);
+  }
+  if (gauges.waiting > 2 * target) {
+    const running = Math.min(inFlight, gauges.running);
+    const needed = Math.min(state.limit, running + target + perMs * roundTripMs);
+    return { ...state, mode: 'steady', limit: Math.max(1, state.limit / 2, needed) };
+  }
+  const full = inFlight >= Math.floor(state.limit) - 1;
+  const rested =
+    nowMs >= state.cooldownUntilMs && nowMs - state.raisedAtMs > stalenessMs + SAMPLE_INTERVAL_MS / 2;
+  if (gauges.waiting > 0 || !full || !rested)
+    return gauges.waiting > 0 ? { ...state, mode: 'steady' } : state;
+  return raised(state, sample, gauges.slots === null ? WINDOW_MAX : gauges.slots + spareFor(gauges.slots));
+}
+
+function raised(state: WindowState, sample: WindowSample, ceiling: number): WindowState {
+  const quick = state.mode === 'slow_start' || state.limit < state.recoverTo;
+  const grown = quick ? 2 * state.limit : Math.ceil(1.25 * state.limit) + 1;
+  const limit = state.mode !== 'slow_start' && quick ? Math.min(grown, state.recoverTo) : grown;
+  const mode = state.mode === 'backoff' && limit >= state.recoverTo ? 'steady' : state.mode;
+  return { ...state, mode, limit: Math.min(ceiling, Math.max(limit, state.limit)), raisedAtMs: sample.nowMs };
+}
+
+/** 429 or 503: at most one step down for each round of requests, and quickly back when the engine has room again. */
+function refused(state: WindowState, sample: WindowSample): WindowState {
+  const { nowMs } = sample;
+  const cooldownUntilMs = nowMs + Math.min(sample.retryAfterMs ?? COOLDOWN_MS, 10_000);
+  const withCooldown = { ...state, cooldownUntilMs: Math.max(state.cooldownUntilMs, cooldownUntilMs) };
+  if (nowMs - state.shrunkAtMs < Math.max(SAMPLE_INTERVAL_MS, 2 * sample.roundTripMs)) return withCooldown;
+  return shrunk(withCooldown, nowMs, 0.7 * state.limit, cooldownUntilMs - nowMs);
+}
+
+function shrunk(state: WindowState, nowMs: number, limit: number, cooldownMs: number): WindowState {
+  const recoverTo = state.mode === 'backoff' ? state.recoverTo : 0.9 * state.limit;
+  const cooldownUntilMs = Math.max(state.cooldownUntilMs, nowMs + cooldownMs);
+  return {
+    ...state,
+    mode: 'backoff',
+    limit: Math.max(1, limit),
+    cooldownUntilMs,
+    shrunkAtMs: nowMs,
+    recoverTo,
+    probe: probeFrom(Math.max(1, limit), cooldownUntilMs),
+  };
+}
+
+function blind(state: WindowState, sample: WindowSample): WindowState {
+  // An engine that fell silent keeps the window it had.
+  const before = state.informed ? probeFrom(state.limit, sample.nowMs) : state.probe;
+  const probe = controlBlind(before, sample);
+  return { ...state, informed: false, probe, limit: Math.min(WINDOW_MAX, probe.level) };
+}
+
+const clamp = (value: number, low: number, high: number): number => Math.max(low, Math.min(high, value));
