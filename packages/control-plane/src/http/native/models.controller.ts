@@ -27,12 +27,15 @@ export class ModelsController {
   }
 
   /** Model names may hold slashes. */
-  @Get('*id')
-  async get(@Param('id') id: string): Promise<ModelView> {
+  @Get('*')
+  async get(@Param('*') id: string): Promise<ModelView> {
     const models = await this.#fleet.models();
     const model = models.find((candidate) => candidate.id === id);
     if (model !== undefined) return toModelView(model);
-    const served = models.length === 0 ? 'No runner is connected.' : `Served now: ${models.map((candidate) => candidate.id).join(', ')}.`;
+    const served =
+      models.length === 0
+        ? 'No runner is connected.'
+        : `Served now: ${models.map((candidate) => candidate.id).join(', ')}.`;
     throw new DomainError('not_found', `No live runner serves this model. ${served}`, { param: 'model' });
   }
 }
