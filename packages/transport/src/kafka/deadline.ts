@@ -28,3 +28,17 @@ export async function withDeadline<Result>(
     signal?.removeEventListener('abort', onAbort);
   }
 }
+
+/** Waits; returns early, without a fuss, when the signal aborts. */
+export function sleep(delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, delayMs);
+    signal.addEventListener('abort', end);
+  });
+}

@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Priority } from '@batch-infer/contracts';
 import type { TransportHealth } from '../port.js';
-import { withDeadline } from './deadline.js';
+import { sleep, withDeadline } from './deadline.js';
 import type { KafkaAdmin, KafkaClient, KafkaConsumer } from './kafka-client.js';
 import { type KafkaLogger, RateLimiter, reasonOf } from './kafka-logger.js';
 import type { LanePauses } from './lane-pauses.js';
@@ -87,7 +86,7 @@ export class ModelConsumer {
   async #supervise(): Promise<void> {
     let backoffMs = 0;
     while (!this.#closed) {
-      await this.#sleep(backoffMs);
+      if (backoffMs > 0) await sleep(backoffMs, this.#closing.signal);
       const topics = await this.#waitForTopics();
       if (this.#closed) return;
       const bornMs = performance.now();
@@ -103,7 +102,7 @@ export class ModelConsumer {
     while (!this.#closed) {
       const topics = await this.#findTopics();
       if (topics !== null && topics.length > 0) return topics;
-      await this.#sleep(TOPIC_POLL_MS);
+      await sleep(TOPIC_POLL_MS, this.#closing.signal);
     }
     return [];
   }
@@ -198,9 +197,5 @@ export class ModelConsumer {
       );
       return null;
     }
-  }
-
-  async #sleep(delayMs: number): Promise<void> {
-    await delay(delayMs, null, { signal: this.#closing.signal }).catch(() => {});
   }
 }
