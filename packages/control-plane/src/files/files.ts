@@ -53,7 +53,11 @@ export class Files {
   async spool(params: { projectId: string; source: Readable; filename: string }): Promise<SpooledFile> {
     const id = newId('file', this.#clock.nowMs());
     const blobKey = fileBlobKey(params.projectId, id);
-    const received = await this.#ingest.receive({ source: params.source, blobKey, scanner: new JsonlScanner() });
+    const received = await this.#ingest.receive({
+      source: params.source,
+      blobKey,
+      scanner: new JsonlScanner(),
+    });
     return { ...received, id, blobKey, filename: params.filename };
   }
 
@@ -88,7 +92,8 @@ export class Files {
         summary: isInput ? spooled.scan.summary : null,
         internal: false,
         createdAtMs: nowMs,
-        expiresAtMs: options.expiresAfterSeconds === null ? null : nowMs + options.expiresAfterSeconds * 1_000,
+        expiresAtMs:
+          options.expiresAfterSeconds === null ? null : nowMs + options.expiresAfterSeconds * 1_000,
       };
       const idempotency = { ...params.attempt, fingerprint: fingerprintOf(spooled.sha256, options) };
       signal.throwIfAborted();
@@ -104,7 +109,8 @@ export class Files {
   /** @throws DomainError `not_found`: also for files of other projects and for inputs that are no files of their own. */
   async get(projectId: string, id: string): Promise<FileRecord> {
     const file = await this.#ledger.getFile({ projectId, id });
-    if (file === null || file.internal) throw new DomainError('not_found', `No file has the id ${shownId(id)}.`, { param: 'file_id' });
+    if (file === null || file.internal)
+      throw new DomainError('not_found', `No file has the id ${shownId(id)}.`, { param: 'file_id' });
     return file;
   }
 
@@ -124,7 +130,10 @@ export class Files {
     await this.get(projectId, id);
     const deleted = await this.#ledger.deleteFile({ projectId, id });
     if (deleted.outcome === 'in_use') {
-      throw new DomainError('file_in_use', `File ${id} is the input of a job that has not ended. Cancel the job or wait for its end, then delete the file.`);
+      throw new DomainError(
+        'file_in_use',
+        `File ${id} is the input of a job that has not ended. Cancel the job or wait for its end, then delete the file.`,
+      );
     }
     if (deleted.outcome === 'deleted') await this.#blobs.delete({ key: deleted.blobKey });
   }
@@ -141,9 +150,13 @@ export const inputBlobKey = (projectId: string, inputId: string): string => `${p
 export const isUploadedFile = (blobKey: string): boolean => !blobKey.includes('/inputs/');
 
 export const keyReused = (): DomainError =>
-  new DomainError('idempotency_key_reused', 'This Idempotency-Key came before with another request. Use a new key for a new request.', {
-    param: 'Idempotency-Key',
-  });
+  new DomainError(
+    'idempotency_key_reused',
+    'This Idempotency-Key came before with another request. Use a new key for a new request.',
+    {
+      param: 'Idempotency-Key',
+    },
+  );
 
 /** An id from the outside as a message may show it. */
 export const shownId = (id: string): string => JSON.stringify(id.slice(0, 80));

@@ -17,7 +17,10 @@ export function toBatchLine(jobId: string, item: EndedItem): BatchLine {
   if (item.ended === 'never_run') {
     const code: FailureCode = item.status === 'expired' ? 'job_expired' : 'job_cancelled';
     const { type, message } = FAILURE_RULES[code];
-    return { file: 'error', pieces: [`${head(item.customId)}null,"error":${JSON.stringify({ code: type, message })}}\n`] };
+    return {
+      file: 'error',
+      pieces: [`${head(item.customId)}null,"error":${JSON.stringify({ code: type, message })}}\n`],
+    };
   }
   const { header, body } = item;
   const response = `${head(header.c)}{"status_code":${header.st},"request_id":${JSON.stringify(header.r)},"body":`;
@@ -25,8 +28,14 @@ export function toBatchLine(jobId: string, item: EndedItem): BatchLine {
   if (header.st >= 400) {
     return { file: 'error', pieces: [response, errorBody(header, body), '},"error":null}\n'] };
   }
-  const error = { code: header.e?.code ?? 'engine_error', message: header.e?.message ?? FAILURE_RULES.engine_error.message };
-  return { file: 'error', pieces: [`${head(header.c)}null,"error":${toSingleLine(JSON.stringify(error))}}\n`] };
+  const error = {
+    code: header.e?.code ?? 'engine_error',
+    message: header.e?.message ?? FAILURE_RULES.engine_error.message,
+  };
+  return {
+    file: 'error',
+    pieces: [`${head(header.c)}null,"error":${toSingleLine(JSON.stringify(error))}}\n`],
+  };
 }
 
 /** `batch_req_` with the job's own digits and the item's index. */

@@ -36,7 +36,7 @@ export class Finalizer {
   readonly #signals: Signals;
   readonly #reader: ItemReader;
   readonly #owner = newId('run');
-  #active = 0;
+  readonly #active = new Set<string>();
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -60,15 +60,16 @@ export class Finalizer {
    */
   async tick(jobId?: string): Promise<number> {
     let ended = 0;
-    while (this.#active < PARALLEL_JOBS) {
-      this.#active += 1;
+    // A signal about a job that is being ended already says nothing new.
+    while (this.#active.size < PARALLEL_JOBS && !(jobId !== undefined && this.#active.has(jobId))) {
+      const claim = { owner: this.#owner, claimMs: CLAIM_MS, nowMs: this.#clock.nowMs() };
+      const job = await this.#ledger.claimFinalization(jobId === undefined ? claim : { ...claim, jobId });
+      if (job === null || this.#active.has(job.id)) return ended;
+      this.#active.add(job.id);
       try {
-        const claim = { owner: this.#owner, claimMs: CLAIM_MS, nowMs: this.#clock.nowMs() };
-        const job = await this.#ledger.claimFinalization(jobId === undefined ? claim : { ...claim, jobId });
-        if (job === null) return ended;
         if (await this.#finalize(job)) ended += 1;
       } finally {
-        this.#active -= 1;
+        this.#active.delete(job.id);
       }
       if (jobId !== undefined) return ended;
     }
@@ -83,8 +84,14 @@ export class Finalizer {
       const written = await this.#write(job, output.writer, errors.writer);
       if (written === null) return false;
       const nowMs = this.#clock.nowMs();
-      const record = (file: WrittenFile, kind: 'output' | 'error', bytes: number | null): FileRecord | null =>
-        bytes === null ? null : fileRecord({ job, id: file.id, kind, blobKey: file.writer.key, bytes, nowMs });
+      const record = (
+        file: WrittenFile,
+        kind: 'output' | 'error',
+        bytes: number | null,
+      ): FileRecord | null =>
+        bytes === null
+          ? null
+          : fileRecord({ job, id: file.id, kind, blobKey: file.writer.key, bytes, nowMs });
       finished = await this.#ledger.finishJob({
         jobId: job.id,
         owner: this.#owner,
@@ -112,7 +119,12 @@ export class Finalizer {
     job: JobRecord,
     output: BlobWriter,
     errors: BlobWriter,
-  ): Promise<{ cancelled: number; expired: number; outputBytes: number | null; errorBytes: number | null } | null> {
+  ): Promise<{
+    cancelled: number;
+    expired: number;
+    outputBytes: number | null;
+    errorBytes: number | null;
+  } | null> {
     let neverRun = 0;
     let renewAtMs = this.#clock.nowMs() + CLAIM_MS / 3;
     for await (const items of this.#reader.byOrdinal({ job, fromIndex: 0, wanted: EVERYTHING })) {
@@ -123,8 +135,14 @@ export class Finalizer {
       }
       const nowMs = this.#clock.nowMs();
       if (nowMs < renewAtMs) continue;
-      const held = await this.#ledger.renewFinalization({ jobId: job.id, owner: this.#owner, claimMs: CLAIM_MS, nowMs });
-      if (!held) return null;
+      // The owner's own claim is extended.
+      const held = await this.#ledger.claimFinalization({
+        jobId: job.id,
+        owner: this.#owner,
+        claimMs: CLAIM_MS,
+        nowMs,
+      });
+      if (held === null) return null;
       renewAtMs = nowMs + CLAIM_MS / 3;
     }
     const [outputEnd, errorEnd] = [await output.finish(), await errors.finish()];

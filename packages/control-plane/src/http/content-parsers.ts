@@ -1,7 +1,8 @@
-import multipart from '@fastify/multipart';
+import type { IncomingMessage } from 'node:http';
 import { LIMITS } from '@batch-infer/contracts';
 import { findJsonFault, nestsDeeperThan } from '@batch-infer/contracts/jsonl';
-import type { FastifyInstance } from 'fastify';
+import multipart from '@fastify/multipart';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { DomainError } from '../errors.js';
 
 /**
@@ -16,15 +17,22 @@ export async function registerContentParsers(fastify: FastifyInstance): Promise<
   fastify.addContentTypeParser<Buffer>(
     'application/json',
     { parseAs: 'buffer', bodyLimit: LIMITS.jsonBodyBytes },
-    async (_request, body) => parseJson(body),
+    async (_request: FastifyRequest, body: Buffer) => parseJson(body),
   );
   fastify.addContentTypeParser(
     ['application/x-ndjson', 'application/jsonl', 'application/jsonlines', 'application/octet-stream'],
-    async (_request, payload) => payload,
+    async (_request: FastifyRequest, payload: IncomingMessage) => payload,
   );
   await fastify.register(multipart, {
     throwFileSizeLimit: false,
-    limits: { fileSize: LIMITS.fileBytes + 1, files: 2, fields: 16, parts: 18, fieldSize: 64 * 1024, fieldNameSize: 256 },
+    limits: {
+      fileSize: LIMITS.fileBytes + 1,
+      files: 2,
+      fields: 16,
+      parts: 18,
+      fieldSize: 64 * 1024,
+      fieldNameSize: 256,
+    },
   });
 }
 

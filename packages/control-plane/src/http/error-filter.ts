@@ -26,8 +26,30 @@ export class ProblemFilter implements ExceptionFilter {
     const domain = toDomainError(error);
     const { status, headers, body } = toProblem(domain, request.id);
     if (status >= 500) {
-      this.#logger.error({ requestId: request.id, route: request.routeOptions.url, code: domain.code, err: domain.cause ?? domain }, 'request failed');
+      this.#logger.error(
+        {
+          requestId: request.id,
+          route: request.routeOptions.url,
+          code: domain.code,
+          err: domain.cause ?? domain,
+        },
+        'request failed',
+      );
     }
+    endUnreadBody(request, reply);
     void reply.status(status).headers(headers).send(body);
   }
+}
+
+/** A refused upload may go on this long behind the answer, so that the client gets to read it; then it is cut. */
+const UNREAD_BODY_MS = 2_000;
+
+function endUnreadBody(request: FastifyRequest, reply: FastifyReply): void {
+  if (request.raw.complete) return;
+  reply.raw.once('finish', () => {
+    const timer = setTimeout(() => {
+      if (!request.raw.complete) request.raw.socket.destroy();
+    }, UNREAD_BODY_MS);
+    timer.unref();
+  });
 }

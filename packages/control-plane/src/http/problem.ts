@@ -42,18 +42,26 @@ export function toProblem(error: unknown, requestId: string): ProblemAnswer {
 export function toDomainError(error: unknown): DomainError {
   if (error instanceof DomainError) return error;
   if (error instanceof StorageFullError) {
-    return new DomainError('storage_full', 'The storage is full: nothing was stored. Free some space, then send the request again.', {
-      cause: error,
-    });
+    return new DomainError(
+      'storage_full',
+      'The storage is full: nothing was stored. Free some space, then send the request again.',
+      {
+        cause: error,
+      },
+    );
   }
   if (error instanceof BlobMissingError) {
     return new DomainError('internal_error', 'Stored bytes that should exist are missing.', { cause: error });
   }
   const code = statusCode(error);
   if (code === null) {
-    return new DomainError('internal_error', 'Something went wrong on our side. Quote the request id when you report it.', {
-      cause: error,
-    });
+    return new DomainError(
+      'internal_error',
+      'Something went wrong on our side. Quote the request id when you report it.',
+      {
+        cause: error,
+      },
+    );
   }
   return new DomainError(code, MESSAGES[code] ?? `${ERROR_RULES[code].title}.`, { cause: error });
 }
@@ -61,13 +69,18 @@ export function toDomainError(error: unknown): DomainError {
 /** Errors of the framework, by their status: unknown routes, bodies it could not read. */
 function statusCode(error: unknown): ErrorCode | null {
   const status = error instanceof HttpException ? error.getStatus() : frameworkStatus(error);
-  return status === null ? null : (BY_STATUS[status] ?? (status >= 400 && status < 500 ? 'invalid_request' : null));
+  return status === null
+    ? null
+    : (BY_STATUS[status] ?? (status >= 400 && status < 500 ? 'invalid_request' : null));
 }
 
 /** Fastify's and its plugins' errors carry `statusCode` and a code that begins with `FST_`. */
 function frameworkStatus(error: unknown): number | null {
-  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number') return null;
-  return 'code' in error && typeof error.code === 'string' && error.code.startsWith('FST_') ? error.statusCode : null;
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number')
+    return null;
+  return 'code' in error && typeof error.code === 'string' && error.code.startsWith('FST_')
+    ? error.statusCode
+    : null;
 }
 
 const BY_STATUS: Readonly<Record<number, ErrorCode>> = {

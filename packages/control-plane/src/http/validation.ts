@@ -10,24 +10,40 @@ import { DomainError } from '../errors.js';
 export function parseWith<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
   const parsed = schema.safeParse(value ?? {});
   if (parsed.success) return parsed.data;
-  const errors = parsed.error.issues.slice(0, LIMITS.reportedErrors).map((issue) => toInputError(issue, value));
+  const errors = parsed.error.issues
+    .slice(0, LIMITS.reportedErrors)
+    .map((issue) => toInputError(issue, value));
   const first = errors[0];
   if (first === undefined) throw new DomainError('invalid_request', 'The request is not valid.');
-  const code = first.param === null ? 'invalid_request' : first.code === 'missing_parameter' ? 'missing_parameter' : 'invalid_parameter';
+  const code =
+    first.param === null
+      ? 'invalid_request'
+      : first.code === 'missing_parameter'
+        ? 'missing_parameter'
+        : 'invalid_parameter';
   const more = errors.length > 1 ? ` (+${errors.length - 1} more)` : '';
-  throw new DomainError(code, `${first.message}.${more}`, { errors, ...(first.param === null ? {} : { param: first.param }) });
+  throw new DomainError(code, `${first.message}.${more}`, {
+    errors,
+    ...(first.param === null ? {} : { param: first.param }),
+  });
 }
 
 function toInputError(issue: z.core.$ZodIssue, value: unknown): InputError {
   const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
   const path = unknownKey === undefined ? issue.path : [...issue.path, unknownKey];
   const param = path.length === 0 ? null : path.map(String).join('.');
-  if (unknownKey !== undefined) return { line: null, param, code: 'unknown_parameter', message: `${param} is not a known parameter` };
+  if (unknownKey !== undefined)
+    return { line: null, param, code: 'unknown_parameter', message: `${param} is not a known parameter` };
   if (param !== null && isMissing(issue.path, value)) {
     return { line: null, param, code: 'missing_parameter', message: `${param} is missing` };
   }
   const text = issue.message.replace(/^Invalid input: /, '').replace(/^Too /, 'too ');
-  return { line: null, param, code: 'invalid_parameter', message: param === null ? text : `${param}: ${text}` };
+  return {
+    line: null,
+    param,
+    code: 'invalid_parameter',
+    message: param === null ? text : `${param}: ${text}`,
+  };
 }
 
 function isMissing(path: readonly PropertyKey[], value: unknown): boolean {

@@ -61,11 +61,19 @@ export class Ingest {
   }
 
   /** Stores bytes that are in memory already. */
-  async store(params: { body: Uint8Array; blobKey: string | null; scanner: JsonlScanner }): Promise<ReceivedInput> {
+  async store(params: {
+    body: Uint8Array;
+    blobKey: string | null;
+    scanner: JsonlScanner;
+  }): Promise<ReceivedInput> {
     const { body, blobKey, scanner } = params;
     scanner.push(body);
     if (blobKey !== null) await this.#blobs.put({ key: blobKey, body });
-    return { bytes: body.length, sha256: createHash('sha256').update(body).digest('hex'), scan: scanner.end() };
+    return {
+      bytes: body.length,
+      sha256: createHash('sha256').update(body).digest('hex'),
+      scan: scanner.end(),
+    };
   }
 
   /** Drops an object that no row names. */
@@ -75,7 +83,10 @@ export class Ingest {
 }
 
 function tooLarge(maxBytes: number): DomainError {
-  return new DomainError('file_too_large', `The file is larger than ${maxBytes} bytes, the limit of one file. Split it.`);
+  return new DomainError(
+    'file_too_large',
+    `The file is larger than ${maxBytes} bytes, the limit of one file. Split it.`,
+  );
 }
 
 /** Reads and drops the rest of a body, up to a cap. Never throws: whatever breaks here has been reported already. */
@@ -99,8 +110,12 @@ export function assertGoodInput(scan: ScanResult): void {
   const first = scan.errors[0];
   if (first === undefined) return;
   const more = scan.errorCount > 1 ? ` (+${scan.errorCount - 1} more)` : '';
-  throw new DomainError(first.code === 'empty_file' ? 'empty_file' : 'invalid_file', `${first.message}.${more}`, {
-    errors: scan.errors,
-    ...(first.param === null ? {} : { param: first.param }),
-  });
+  throw new DomainError(
+    first.code === 'empty_file' ? 'empty_file' : 'invalid_file',
+    `${first.message}.${more}`,
+    {
+      errors: scan.errors,
+      ...(first.param === null ? {} : { param: first.param }),
+    },
+  );
 }

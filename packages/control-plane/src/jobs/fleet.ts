@@ -38,6 +38,8 @@ export class Fleet {
       const atMs = Date.parse(runner.last_seen_at);
       for (const model of runner.models) seen.set(model, Math.max(atMs, seen.get(model) ?? 0));
     }
-    return [...seen].map(([id, seenAtMs]) => ({ id, seenAtMs })).sort((left, right) => (left.id < right.id ? -1 : 1));
+    return [...seen]
+      .map(([id, seenAtMs]) => ({ id, seenAtMs }))
+      .sort((left, right) => (left.id < right.id ? -1 : 1));
   }
 }

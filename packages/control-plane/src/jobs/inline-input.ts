@@ -22,16 +22,33 @@ export function assertInlineItems(scan: ScanResult, input: InlineInput): void {
   const first = errors[0];
   if (first === undefined) return;
   const more = scan.errorCount > 1 ? ` (+${scan.errorCount - 1} more)` : '';
-  throw new DomainError('invalid_file', `${first.message}.${more}`, { errors, ...(first.param === null ? {} : { param: first.param }) });
+  throw new DomainError('invalid_file', `${first.message}.${more}`, {
+    errors,
+    ...(first.param === null ? {} : { param: first.param }),
+  });
 }
 
 function toInlineError(error: InputError, input: InlineInput): InputError {
-  const text = error.message.replace(/^Line \d+:? /, '').replace(/ of line (\d+)$/, (_, line: string) => ` of items.${Number(line) - 1}`);
+  const text = error.message
+    .replace(/^Line \d+:? /, '')
+    .replace(/ of line (\d+)$/, (_, line: string) => ` of items.${Number(line) - 1}`);
   if (input.kind === 'single') {
-    const param = error.param?.replace(/^body(?=\.|$)/, 'input').replace(/^url$/, 'endpoint').replace(/^input\.model$/, 'model') ?? 'input';
-    const message = text.replace(/^body\.model is missing.*/, 'model is missing').replace(/^url is missing.*/, 'endpoint is missing').replace(/\bbody\./, 'input.');
+    const param =
+      error.param
+        ?.replace(/^body(?=\.|$)/, 'input')
+        .replace(/^url$/, 'endpoint')
+        .replace(/^input\.model$/, 'model') ?? 'input';
+    const message = text
+      .replace(/^body\.model is missing.*/, 'model is missing')
+      .replace(/^url is missing.*/, 'endpoint is missing')
+      .replace(/\bbody\./, 'input.');
     return { ...error, line: null, param, message };
   }
   const item = `items.${(error.line ?? 1) - 1}`;
-  return { ...error, line: null, param: error.param === null ? item : `${item}.${error.param}`, message: `${item}: ${text}` };
+  return {
+    ...error,
+    line: null,
+    param: error.param === null ? item : `${item}.${error.param}`,
+    message: `${item}: ${text}`,
+  };
 }

@@ -1,4 +1,4 @@
-import { decodeSegment, hasBit, type SegmentHeader } from '@batch-infer/contracts';
+import { decodeSegment, hasBit, type ItemStatus, type SegmentHeader } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Blobs } from '../ports/blobs.js';
 import type { Ledger } from '../ports/ledger.js';
@@ -9,17 +9,23 @@ import { readCustomIds } from './input-ids.js';
 
 /** How an item ended: by a line of a segment, or never run. */
 export type EndedItem =
-  | { readonly ended: 'settled'; readonly index: number; readonly header: SegmentHeader; readonly body: Uint8Array }
-  | { readonly ended: 'never_run'; readonly index: number; readonly customId: string; readonly status: 'cancelled' | 'expired' };
+  | {
+      readonly ended: 'settled';
+      readonly index: number;
+      readonly header: SegmentHeader;
+      readonly body: Uint8Array;
+    }
+  | {
+      readonly ended: 'never_run';
+      readonly index: number;
+      readonly customId: string;
+      readonly status: 'cancelled' | 'expired';
+    };
 
 /** Which items a reader wants: shards that hold none of them are not fetched. */
-export interface Wanted {
-  readonly succeeded: boolean;
-  readonly failed: boolean;
-  readonly neverRun: boolean;
-}
+export type Wanted = Readonly<Record<ItemStatus, boolean>>;
 
-export const EVERYTHING: Wanted = { succeeded: true, failed: true, neverRun: true };
+export const EVERYTHING: Wanted = { succeeded: true, failed: true, cancelled: true, expired: true };
 
 /** Ordinals whose rows are read at once. */
 const ORDINALS_PER_QUERY = 16;
@@ -41,7 +47,11 @@ export class ItemReader {
   }
 
   /** Ended items in input order, an array for each ordinal that has any. Items that have not ended are left out. */
-  async *byOrdinal(params: { job: JobRecord; fromIndex: number; wanted: Wanted }): AsyncGenerator<EndedItem[]> {
+  async *byOrdinal(params: {
+    job: JobRecord;
+    fromIndex: number;
+    wanted: Wanted;
+  }): AsyncGenerator<EndedItem[]> {
     const { job, fromIndex, wanted } = params;
     let next: Promise<EndedItem[]> | null = null;
     for await (const load of this.#loads(job, fromIndex, wanted)) {
@@ -54,16 +64,25 @@ export class ItemReader {
     if (next !== null) yield* nonEmpty(await next, fromIndex);
   }
 
-  async *#loads(job: JobRecord, fromIndex: number, wanted: Wanted): AsyncGenerator<() => Promise<EndedItem[]>> {
+  async *#loads(
+    job: JobRecord,
+    fromIndex: number,
+    wanted: Wanted,
+  ): AsyncGenerator<() => Promise<EndedItem[]>> {
     const ordinals = await this.#ledger.countOrdinals({ jobId: job.id });
     const start = fromIndex <= 0 ? 0 : await this.#ordinalOf(job.id, fromIndex, ordinals);
     for (let from = start; from < ordinals; from += ORDINALS_PER_QUERY) {
-      const range = { jobId: job.id, fromOrdinal: from, toOrdinal: Math.min(from + ORDINALS_PER_QUERY, ordinals) };
+      const range = {
+        jobId: job.id,
+        fromOrdinal: from,
+        toOrdinal: Math.min(from + ORDINALS_PER_QUERY, ordinals),
+      };
       const shards = Map.groupBy(await this.#ledger.listShards(range), ({ ordinal }) => ordinal);
       const segments = Map.groupBy(await this.#ledger.listSegmentsByOrdinal(range), ({ ordinal }) => ordinal);
       for (let ordinal = from; ordinal < range.toOrdinal; ordinal += 1) {
         const own = shards.get(ordinal) ?? [];
-        if (hasWanted(own, wanted)) yield () => this.#readOrdinal(job, own, segments.get(ordinal) ?? [], wanted);
+        if (hasWanted(job, own, wanted))
+          yield () => this.#readOrdinal(job, own, segments.get(ordinal) ?? [], wanted);
       }
     }
   }
@@ -87,22 +106,26 @@ export class ItemReader {
     segments: readonly SegmentRecord[],
     wanted: Wanted,
   ): Promise<EndedItem[]> {
-    const items: EndedItem[] = [];
-    if (wanted.succeeded || wanted.failed) {
-      for (let at = 0; at < segments.length; at += PARALLEL_READS) {
-        const group = segments.slice(at, at + PARALLEL_READS);
-        for (const settled of await Promise.all(group.map((segment) => this.readSegment(segment)))) {
-          for (const item of settled) if (item.header.ok ? wanted.succeeded : wanted.failed) items.push(item);
-        }
-      }
-    }
+    const items: EndedItem[] = wanted.succeeded || wanted.failed ? await this.#settled(segments, wanted) : [];
     const status = neverRunStatusOf(job);
-    const open = wanted.neverRun && status !== null ? openIndices(shards) : [];
+    const open = status !== null && wanted[status] ? openIndices(shards) : [];
     if (open.length > 0 && status !== null) {
       const customIds = await readCustomIds(this.#blobs, job.inputBlobKey, shards);
-      for (const index of open) items.push({ ended: 'never_run', index, customId: customIds.get(index) ?? String(index), status });
+      for (const index of open)
+        items.push({ ended: 'never_run', index, customId: customIds.get(index) ?? String(index), status });
     }
     return items.sort((left, right) => left.index - right.index);
+  }
+
+  async #settled(segments: readonly SegmentRecord[], wanted: Wanted): Promise<EndedItem[]> {
+    const items: EndedItem[] = [];
+    for (let at = 0; at < segments.length; at += PARALLEL_READS) {
+      const group = segments.slice(at, at + PARALLEL_READS);
+      for (const settled of await Promise.all(group.map((segment) => this.readSegment(segment)))) {
+        for (const item of settled) if (item.header.ok ? wanted.succeeded : wanted.failed) items.push(item);
+      }
+    }
+    return items;
   }
 
   /** The items that a segment decided, with the line each stands on; lines of other items are left out. */
@@ -114,7 +137,8 @@ export class ItemReader {
     for (const { header, body } of decodeSegment(bytes)) {
       line += 1;
       const position = header.i - segment.first;
-      if (position < 0 || position > 255 || !hasBit(segment.decided, position) || seen.has(position)) continue;
+      if (position < 0 || position > 255 || !hasBit(segment.decided, position) || seen.has(position))
+        continue;
       seen.add(position);
       items.push({ ended: 'settled', index: header.i, header, body, line });
     }
@@ -125,17 +149,23 @@ export class ItemReader {
   async endedPrefix(jobId: string): Promise<number> {
     const ordinals = await this.#ledger.countOrdinals({ jobId });
     for (let from = 0; from < ordinals; from += ORDINALS_PER_QUERY) {
-      const shards = await this.#ledger.listShards({ jobId, fromOrdinal: from, toOrdinal: from + ORDINALS_PER_QUERY });
+      const shards = await this.#ledger.listShards({
+        jobId,
+        fromOrdinal: from,
+        toOrdinal: from + ORDINALS_PER_QUERY,
+      });
       const [open] = openIndices(shards);
       if (open !== undefined) return open - 1;
-      if (from + ORDINALS_PER_QUERY >= ordinals) return (shards.at(-1)?.first ?? 0) + (shards.at(-1)?.count ?? 0) - 1;
+      if (from + ORDINALS_PER_QUERY >= ordinals)
+        return (shards.at(-1)?.first ?? 0) + (shards.at(-1)?.count ?? 0) - 1;
     }
     return -1;
   }
 }
 
 function* nonEmpty(items: EndedItem[], fromIndex: number): Generator<EndedItem[]> {
-  const wanted = (items[0]?.index ?? fromIndex) >= fromIndex ? items : items.filter(({ index }) => index >= fromIndex);
+  const wanted =
+    (items[0]?.index ?? fromIndex) >= fromIndex ? items : items.filter(({ index }) => index >= fromIndex);
   if (wanted.length > 0) yield wanted;
 }
 
@@ -158,8 +188,9 @@ function openIndices(shards: readonly ShardRecord[]): number[] {
   return open;
 }
 
-function hasWanted(shards: readonly ShardRecord[], wanted: Wanted): boolean {
+function hasWanted(job: JobRecord, shards: readonly ShardRecord[], wanted: Wanted): boolean {
   if (wanted.succeeded) return shards.length > 0;
   if (wanted.failed && shards.some(({ badMask }) => badMask.some((byte) => byte !== 0))) return true;
-  return wanted.neverRun && openIndices(shards).length > 0;
+  const status = neverRunStatusOf(job);
+  return status !== null && wanted[status] && openIndices(shards).length > 0;
 }

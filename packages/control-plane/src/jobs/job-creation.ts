@@ -88,7 +88,14 @@ export class JobCreation {
     const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'file_id');
     assertJudged(judge({ summary, options: params.options, sameEndpoint: false }));
     const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
-    return await this.#create({ ...params, fingerprint, file: null, input: { ...file, summary }, dialect: 'native', judgement: null });
+    return await this.#create({
+      ...params,
+      fingerprint,
+      file: null,
+      input: { ...file, summary },
+      dialect: 'native',
+      judgement: null,
+    });
   }
 
   /**
@@ -100,7 +107,14 @@ export class JobCreation {
     const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'input_file_id');
     const judgement = judge({ summary, options: params.options, sameEndpoint: true });
     const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
-    return await this.#create({ ...params, fingerprint, file: null, input: { ...file, summary }, dialect: 'openai', judgement });
+    return await this.#create({
+      ...params,
+      fingerprint,
+      file: null,
+      input: { ...file, summary },
+      dialect: 'openai',
+      judgement,
+    });
   }
 
   /** What `fromFile` would make. */
@@ -148,9 +162,24 @@ export class JobCreation {
     const { summary } = stored.scan;
     const nowMs = this.#clock.nowMs();
     const { id, blobKey, bytes, sha256 } = stored;
-    const file = internalInput({ id, projectId: params.attempt.projectId, blobKey, bytes, sha256, summary, nowMs });
+    const file = internalInput({
+      id,
+      projectId: params.attempt.projectId,
+      blobKey,
+      bytes,
+      sha256,
+      summary,
+      nowMs,
+    });
     const fingerprint = fingerprintOf(sha256, params.options);
-    return await this.#create({ ...params, fingerprint, file, input: { id, blobKey, summary }, dialect: 'native', judgement: null });
+    return await this.#create({
+      ...params,
+      fingerprint,
+      file,
+      input: { id, blobKey, summary },
+      dialect: 'native',
+      judgement: null,
+    });
   }
 
   async #create(
@@ -187,13 +216,25 @@ export class JobCreation {
     return { job: created.record, replayed: false };
   }
 
-  async #inputFile(projectId: string, fileId: string, param: string): Promise<{ file: FileRecord; summary: ScanSummary }> {
+  async #inputFile(
+    projectId: string,
+    fileId: string,
+    param: string,
+  ): Promise<{ file: FileRecord; summary: ScanSummary }> {
     const file = await this.#ledger.getFile({ projectId, id: fileId });
     if (file === null || file.internal) {
-      throw new DomainError('invalid_parameter', `${param}: no file has the id ${shownId(fileId)}. Upload it with POST /v1/files first.`, { param });
+      throw new DomainError(
+        'invalid_parameter',
+        `${param}: no file has the id ${shownId(fileId)}. Upload it with POST /v1/files first.`,
+        { param },
+      );
     }
     if (file.purpose !== BATCH_PURPOSE || file.summary === null) {
-      throw new DomainError('wrong_purpose', `${param}: file ${fileId} has the purpose "${file.purpose}", and a job needs "${BATCH_PURPOSE}". Upload it again with that purpose.`, { param });
+      throw new DomainError(
+        'wrong_purpose',
+        `${param}: file ${fileId} has the purpose "${file.purpose}", and a job needs "${BATCH_PURPOSE}". Upload it again with that purpose.`,
+        { param },
+      );
     }
     return { file, summary: file.summary };
   }
@@ -214,7 +255,10 @@ function assertJudged({ errors, errorCount }: Judgement): void {
   const first = errors[0];
   if (first === undefined) return;
   const more = errorCount > 1 ? ` (+${errorCount - 1} more)` : '';
-  throw new DomainError('invalid_file', `${first.message}.${more}`, { errors, ...(first.param === null ? {} : { param: first.param }) });
+  throw new DomainError('invalid_file', `${first.message}.${more}`, {
+    errors,
+    ...(first.param === null ? {} : { param: first.param }),
+  });
 }
 
 const toPlan = (summary: ScanSummary, options: JobOptions): JobPlan => ({

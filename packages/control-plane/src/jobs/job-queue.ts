@@ -30,22 +30,43 @@ export function waitingReasons(job: JobRecord, facts: QueueFacts): WaitingReason
   if (missing.length > 0) reasons.push(noRunner(missing, served));
   if (missing.length === job.models.length) return reasons;
   if (facts.transport.state === 'down') {
-    reasons.push({ code: 'transport_down', message: `Offers cannot reach the runners: ${facts.transport.reason ?? 'the transport is down'}.` });
+    reasons.push({
+      code: 'transport_down',
+      message: `Offers cannot reach the runners: ${facts.transport.reason ?? 'the transport is down'}.`,
+    });
   }
-  const engines = facts.runners.flatMap(({ engines }) => engines).filter(({ models }) => models.some((model) => job.models.includes(model)));
+  const engines = facts.runners
+    .flatMap(({ engines }) => engines)
+    .filter(({ models }) => models.some((model) => job.models.includes(model)));
   if (engines.length > 0 && engines.every(({ healthy }) => !healthy)) {
     const problem = engines.find((engine) => engine.problem !== null)?.problem ?? 'no engine answers';
-    reasons.push({ code: 'engine_unavailable', message: `The engines that serve the job take no work now: ${problem}.` });
+    reasons.push({
+      code: 'engine_unavailable',
+      message: `The engines that serve the job take no work now: ${problem}.`,
+    });
   }
   if (reasons.length > 0 || facts.runningItems > 0 || facts.recentItems > 0) return reasons;
-  const freeSlots = facts.runners.filter(({ models }) => models.some((model) => job.models.includes(model))).reduce((sum, { free_slots }) => sum + free_slots, 0);
+  const freeSlots = facts.runners
+    .filter(({ models }) => models.some((model) => job.models.includes(model)))
+    .reduce((sum, { free_slots }) => sum + free_slots, 0);
   if (facts.ahead !== null && facts.ahead.jobsAhead > 0) {
     const { jobsAhead, itemsAhead } = facts.ahead;
-    return [{ code: freeSlots > 0 ? 'waiting_for_turn' : 'runners_busy', message: `${jobsAhead} ${jobsAhead === 1 ? 'job' : 'jobs'} with ${itemsAhead} waiting items ${jobsAhead === 1 ? 'is' : 'are'} ahead.` }];
+    return [
+      {
+        code: freeSlots > 0 ? 'waiting_for_turn' : 'runners_busy',
+        message: `${jobsAhead} ${jobsAhead === 1 ? 'job' : 'jobs'} with ${itemsAhead} waiting items ${jobsAhead === 1 ? 'is' : 'are'} ahead.`,
+      },
+    ];
   }
-  if (freeSlots === 0) return [{ code: 'runners_busy', message: 'Every runner that serves the job is busy; it is next.' }];
+  if (freeSlots === 0)
+    return [{ code: 'runners_busy', message: 'Every runner that serves the job is busy; it is next.' }];
   if (facts.idleMs < STALLED_AFTER_MS) return [];
-  return [{ code: 'stalled', message: `Runners have room, but nothing has moved for ${Math.round(facts.idleMs / 1_000)} seconds. Look at the logs of the runners and of the control plane.` }];
+  return [
+    {
+      code: 'stalled',
+      message: `Runners have room, but nothing has moved for ${Math.round(facts.idleMs / 1_000)} seconds. Look at the logs of the runners and of the control plane.`,
+    },
+  ];
 }
 
 function noRunner(missing: readonly string[], served: ReadonlySet<string>): WaitingReason {
@@ -57,6 +78,9 @@ function noRunner(missing: readonly string[], served: ReadonlySet<string>): Wait
 }
 
 function names(models: readonly string[]): string {
-  const shown = models.slice(0, SHOWN_MODELS).map((model) => `"${model}"`).join(', ');
+  const shown = models
+    .slice(0, SHOWN_MODELS)
+    .map((model) => `"${model}"`)
+    .join(', ');
   return models.length > SHOWN_MODELS ? `${shown} and ${models.length - SHOWN_MODELS} more` : shown;
 }

@@ -41,8 +41,11 @@ export class JobViews {
   async of(job: JobRecord): Promise<Job> {
     const nowMs = this.#clock.nowMs();
     const ended = isTerminal(job.state);
-    const activity = ended ? IDLE : await this.#ledger.jobActivity({ jobId: job.id, nowMs, windowMs: ACTIVITY_WINDOW_MS });
-    const settled = job.succeeded + job.failed;
+    const activity = ended
+      ? IDLE
+      : await this.#ledger.jobActivity({ jobId: job.id, nowMs, windowMs: ACTIVITY_WINDOW_MS });
+    // During a retry, `cancelled` and `expired` are the never-run items that it leaves out.
+    const settled = job.succeeded + job.failed + job.cancelled + job.expired;
     const left = ended ? 0 : Math.max(0, job.total - settled);
     const running = Math.min(activity.runningItems, left);
     const queue = ended ? { position: null, waiting_for: [] } : await this.#queue(job, activity, nowMs);
@@ -60,8 +63,8 @@ export class JobViews {
         running,
         succeeded: job.succeeded,
         failed: job.failed,
-        cancelled: ended ? job.cancelled : 0,
-        expired: ended ? job.expired : 0,
+        cancelled: job.cancelled,
+        expired: job.expired,
       },
       progress: progressOf(job, activity, left, nowMs),
       queue,

@@ -11,7 +11,19 @@ import { Jobs } from './jobs.js';
 import { Planner } from './planner.js';
 import { Results } from './results.js';
 
-const SERVICES = [Files, Finalizer, Fleet, Ingest, ItemReader, JobCreation, JobViews, Jobs, Planner, Results, Retention];
+const SERVICES = [
+  Files,
+  Finalizer,
+  Fleet,
+  Ingest,
+  ItemReader,
+  JobCreation,
+  JobViews,
+  Jobs,
+  Planner,
+  Results,
+  Retention,
+];
 
 /** Use cases of jobs and files, for every dialect. The ports come from the global `CoreModule`. */
 @Module({ providers: SERVICES, exports: SERVICES })

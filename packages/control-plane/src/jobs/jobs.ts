@@ -56,7 +56,12 @@ export class Jobs {
    * The job as soon as its status differs from what it is now, at once when it has ended, or as it is after `waitMs`.
    * @throws DomainError `not_found`; the signal's reason
    */
-  async wait(params: { projectId: string; id: string; waitMs: number; signal: AbortSignal }): Promise<JobRecord> {
+  async wait(params: {
+    projectId: string;
+    id: string;
+    waitMs: number;
+    signal: AbortSignal;
+  }): Promise<JobRecord> {
     const { projectId, id, waitMs, signal } = params;
     const first = await this.get(projectId, id);
     if (isTerminal(first.state)) return first;
@@ -93,7 +98,11 @@ export class Jobs {
   }
 
   /** Newest first. `after` is the id of the last job of the page before. */
-  async list(params: { projectId: string; limit: number; filter: JobFilter }): Promise<{ jobs: JobRecord[]; hasMore: boolean }> {
+  async list(params: {
+    projectId: string;
+    limit: number;
+    filter: JobFilter;
+  }): Promise<{ jobs: JobRecord[]; hasMore: boolean }> {
     const { projectId, limit, filter } = params;
     const after = filter.after === undefined ? {} : { after: toJobId(filter.after) };
     const jobs = await this.#ledger.listJobs({ projectId, ...filter, ...after, limit: limit + 1 });
@@ -103,11 +112,19 @@ export class Jobs {
   /** Asks for the end of a job. Idempotent. @throws DomainError `not_found`, `job_already_ended` */
   async cancel(projectId: string, id: string): Promise<JobRecord> {
     const jobId = toJobId(id);
-    const stopped = await this.#ledger.stopJob({ projectId, id: jobId, reason: 'cancelled', nowMs: this.#clock.nowMs() });
+    const stopped = await this.#ledger.stopJob({
+      projectId,
+      id: jobId,
+      reason: 'cancelled',
+      nowMs: this.#clock.nowMs(),
+    });
     if (stopped === null) throw notFound(id);
     if (stopped.outcome === 'ended') {
       if (stopped.job.state === 'cancelled') return stopped.job;
-      throw new DomainError('job_already_ended', `Job ${id} has already ended: it is ${toJobStatus(stopped.job.state)}.`);
+      throw new DomainError(
+        'job_already_ended',
+        `Job ${id} has already ended: it is ${toJobStatus(stopped.job.state)}.`,
+      );
     }
     this.#signals.emit('job-stopping', jobId, 'cancelled');
     if (stopped.job.state === 'finalizing') this.#signals.emit('job-finalizing', jobId);
@@ -119,7 +136,11 @@ export class Jobs {
    * Runs items of an ended job again, under the same id and with a new completion window.
    * @throws DomainError `not_found`, `job_not_ended`, `nothing_to_retry`, `invalid_request` (its input was deleted)
    */
-  async retry(params: { projectId: string; id: string; statuses: readonly RetryStatus[] }): Promise<JobRecord> {
+  async retry(params: {
+    projectId: string;
+    id: string;
+    statuses: readonly RetryStatus[];
+  }): Promise<JobRecord> {
     const { projectId, id, statuses } = params;
     const job = await this.get(projectId, id);
     const nowMs = this.#clock.nowMs();
@@ -129,11 +150,20 @@ export class Jobs {
       case undefined:
         throw notFound(id);
       case 'running':
-        throw new DomainError('job_not_ended', `Job ${id} has not ended; items can be run again when it has. Wait for it, or cancel it first.`);
+        throw new DomainError(
+          'job_not_ended',
+          `Job ${id} has not ended; items can be run again when it has. Wait for it, or cancel it first.`,
+        );
       case 'nothing':
-        throw new DomainError('nothing_to_retry', `Job ${id} has no item with the status ${statuses.join(' or ')}.`);
+        throw new DomainError(
+          'nothing_to_retry',
+          `Job ${id} has no item with the status ${statuses.join(' or ')}.`,
+        );
       case 'input_gone':
-        throw new DomainError('invalid_request', `The input file of job ${id} was deleted, so that its items cannot be run again. Submit them as a new job.`);
+        throw new DomainError(
+          'invalid_request',
+          `The input file of job ${id} was deleted, so that its items cannot be run again. Submit them as a new job.`,
+        );
       case 'retrying':
         await this.#deleteFiles(projectId, retried.obsoleteFileIds);
         this.#signals.emit('work-ready');
@@ -150,4 +180,5 @@ export class Jobs {
   }
 }
 
-const notFound = (id: string): DomainError => new DomainError('not_found', `No job has the id ${shownId(id)}.`);
+const notFound = (id: string): DomainError =>
+  new DomainError('not_found', `No job has the id ${shownId(id)}.`);

@@ -14,24 +14,48 @@ export interface Judgement {
  * Judges a file's summary by the options of a job.
  * @param params.sameEndpoint OpenAI's rule: every line's `url` must be the batch's endpoint.
  */
-export function judge(params: { summary: ScanSummary; options: JobOptions; sameEndpoint: boolean }): Judgement {
+export function judge(params: {
+  summary: ScanSummary;
+  options: JobOptions;
+  sameEndpoint: boolean;
+}): Judgement {
   const { summary, options, sameEndpoint } = params;
   const errors: InputError[] = [];
   let errorCount = 0;
-  const report = (group: { count: number; lines: readonly number[] }, code: string, param: string, what: string): void => {
+  const report = (
+    group: { count: number; lines: readonly number[] },
+    code: string,
+    param: string,
+    what: string,
+  ): void => {
     errorCount += group.count;
     for (const line of group.lines) errors.push({ line, param, code, message: `Line ${line}: ${what}` });
   };
   if (options.endpoint === undefined) {
-    report(summary.linesWithoutUrl, 'missing_url', 'url', 'url is missing, and the job has no endpoint to use instead');
+    report(
+      summary.linesWithoutUrl,
+      'missing_url',
+      'url',
+      'url is missing, and the job has no endpoint to use instead',
+    );
   }
   if (modelOf(options) === null) {
-    report(summary.linesWithoutModel, 'missing_model', 'body.model', 'body.model is missing, and the job has no model to use instead');
+    report(
+      summary.linesWithoutModel,
+      'missing_model',
+      'body.model',
+      'body.model is missing, and the job has no model to use instead',
+    );
   }
   if (sameEndpoint && options.endpoint !== undefined) {
     for (const [url, group] of Object.entries(summary.urls)) {
       if (url === options.endpoint) continue;
-      report(group, 'mismatched_url', 'url', `url is ${url}, but the endpoint of the batch is ${options.endpoint}`);
+      report(
+        group,
+        'mismatched_url',
+        'url',
+        `url is ${url}, but the endpoint of the batch is ${options.endpoint}`,
+      );
     }
   }
   errors.sort((left, right) => (left.line ?? 0) - (right.line ?? 0));
@@ -40,7 +64,7 @@ export function judge(params: { summary: ScanSummary; options: JobOptions; sameE
 
 /** Model of bodies without one: `defaults.model` is merged first. */
 export function modelOf(options: JobOptions): string | null {
-  const fromDefaults = options.defaults?.['model'];
+  const fromDefaults = options.defaults?.model;
   return typeof fromDefaults === 'string' ? fromDefaults : (options.model ?? null);
 }
 

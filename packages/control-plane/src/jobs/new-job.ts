@@ -60,7 +60,14 @@ export function internalInput(params: {
   nowMs: number;
 }): FileRecord {
   const { nowMs, ...input } = params;
-  return { ...input, purpose: 'batch', filename: 'input.jsonl', internal: true, createdAtMs: nowMs, expiresAtMs: null };
+  return {
+    ...input,
+    purpose: 'batch',
+    filename: 'input.jsonl',
+    internal: true,
+    createdAtMs: nowMs,
+    expiresAtMs: null,
+  };
 }
 
 export const windowMs = (completionWindow: string): number =>
@@ -76,11 +83,16 @@ export function assertOptions(options: JobOptions): void {
   const refuse = (param: string, message: string): never => {
     throw new DomainError('invalid_parameter', message, { param });
   };
-  if (defaults['stream'] === true) refuse('defaults.stream', 'defaults.stream must not be true: results of a batch are read when they are whole.');
-  const defaultModel = defaults['model'];
+  if (defaults.stream === true)
+    refuse(
+      'defaults.stream',
+      'defaults.stream must not be true: results of a batch are read when they are whole.',
+    );
+  const defaultModel = defaults.model;
   if (defaultModel === undefined) return;
   if (typeof defaultModel !== 'string' || defaultModel === '' || defaultModel.length > LIMITS.modelChars) {
     refuse('defaults.model', `defaults.model must be a string of 1 to ${LIMITS.modelChars} characters.`);
   }
-  if (model !== undefined && model !== defaultModel) refuse('defaults.model', 'model and defaults.model name two different models. Give one of them.');
+  if (model !== undefined && model !== defaultModel)
+    refuse('defaults.model', 'model and defaults.model name two different models. Give one of them.');
 }

@@ -47,7 +47,12 @@ export class Results {
    * Ended items behind `after` (an index in input order, a cursor in completion order), in batches.
    * @throws DomainError `invalid_cursor`, before the first batch
    */
-  read(params: { job: JobRecord; order: ResultsOrder; after: string | null; wanted: Wanted }): AsyncGenerator<Result[]> {
+  read(params: {
+    job: JobRecord;
+    order: ResultsOrder;
+    after: string | null;
+    wanted: Wanted;
+  }): AsyncGenerator<Result[]> {
     const { job, order, after, wanted } = params;
     return order === 'input'
       ? this.#inInputOrder(job, parseIndex(after), wanted)
@@ -64,9 +69,13 @@ export class Results {
     if (after.endIndex === null && (wanted.succeeded || wanted.failed)) {
       yield* this.#settled(job.id, after, wanted);
     }
-    if (!isTerminal(job.state) || !wanted.neverRun) return;
-    const neverRun: Wanted = { succeeded: false, failed: false, neverRun: true };
-    for await (const items of this.#reader.byOrdinal({ job, fromIndex: (after.endIndex ?? -1) + 1, wanted: neverRun })) {
+    if (!isTerminal(job.state)) return;
+    const neverRun: Wanted = { ...wanted, succeeded: false, failed: false };
+    for await (const items of this.#reader.byOrdinal({
+      job,
+      fromIndex: (after.endIndex ?? -1) + 1,
+      wanted: neverRun,
+    })) {
       yield items.map((item) => ({ item, cursor: `${END}.${item.index}` }));
     }
   }
@@ -111,4 +120,5 @@ function parseCursor(after: string | null): Cursor {
   return { sequence: Number(match[1]), line: position, endIndex: null };
 }
 
-const invalidCursor = (message: string): DomainError => new DomainError('invalid_cursor', `${message}.`, { param: 'after' });
+const invalidCursor = (message: string): DomainError =>
+  new DomainError('invalid_cursor', `${message}.`, { param: 'after' });

@@ -1,4 +1,12 @@
-import { ITEM_STATUSES, JOB_STATES, JOB_STATUSES, type JobState, type JobStatus, LIMITS, toJobStatus } from '@batch-infer/contracts';
+import {
+  ITEM_STATUSES,
+  JOB_STATES,
+  JOB_STATUSES,
+  type JobState,
+  type JobStatus,
+  LIMITS,
+  toJobStatus,
+} from '@batch-infer/contracts';
 import { type JobOptions, jobOptions } from '@batch-infer/contracts/native';
 import { z } from 'zod';
 import { DomainError } from '../../errors.js';
@@ -76,7 +84,9 @@ export function limitOf(query: Query): number {
   if (text === undefined) return LIMITS.listDefault;
   const limit = Number(text);
   if (Number.isInteger(limit) && limit >= 1 && limit <= LIMITS.listMax) return limit;
-  throw new DomainError('invalid_parameter', `limit must be a whole number from 1 to ${LIMITS.listMax}.`, { param: 'limit' });
+  throw new DomainError('invalid_parameter', `limit must be a whole number from 1 to ${LIMITS.listMax}.`, {
+    param: 'limit',
+  });
 }
 
 /** Filters of `GET /v1/jobs`. @throws DomainError `invalid_parameter`, `invalid_cursor` */
@@ -87,7 +97,9 @@ export function filterOf(query: Query): JobFilter {
   const createdAfter = one(query, 'created_after');
   const cursor = one(query, 'cursor') ?? one(query, 'after');
   if (cursor !== undefined && !/^\w{1,80}$/.test(cursor)) {
-    throw new DomainError('invalid_cursor', 'cursor must be the next_cursor of the page before.', { param: 'cursor' });
+    throw new DomainError('invalid_cursor', 'cursor must be the next_cursor of the page before.', {
+      param: 'cursor',
+    });
   }
   return {
     ...(statuses.length === 0 ? {} : { states: statesOf(statuses) }),
@@ -101,7 +113,11 @@ export function filterOf(query: Query): JobFilter {
 const statesOf = (statuses: readonly JobStatus[]): JobState[] =>
   JOB_STATES.filter((state) => statuses.includes(toJobStatus(state)));
 
-function oneOf<const Values extends readonly string[]>(values: Values, value: string, param: string): Values[number] {
+function oneOf<const Values extends readonly string[]>(
+  values: Values,
+  value: string,
+  param: string,
+): Values[number] {
   const found = values.find((candidate) => candidate === value);
   if (found !== undefined) return found;
   throw new DomainError('invalid_parameter', `${param} must be one of ${values.join(', ')}.`, { param });
@@ -111,18 +127,30 @@ function oneOf<const Values extends readonly string[]>(values: Values, value: st
 function timeOf(text: string): number {
   const atMs = /^\d{1,11}$/.test(text) ? Number(text) * 1_000 : Date.parse(text);
   if (!Number.isNaN(atMs)) return atMs;
-  throw new DomainError('invalid_parameter', 'created_after must be a time such as 2026-01-31T12:00:00Z.', { param: 'created_after' });
+  throw new DomainError('invalid_parameter', 'created_after must be a time such as 2026-01-31T12:00:00Z.', {
+    param: 'created_after',
+  });
 }
 
 /** `order`, `after` and `status` of `GET /v1/jobs/{id}/results`. */
-export function resultsQueryOf(query: Query): { order: 'input' | 'completion'; after: string | null; wanted: Wanted } {
+export function resultsQueryOf(query: Query): {
+  order: 'input' | 'completion';
+  after: string | null;
+  wanted: Wanted;
+} {
   const order = oneOf(['input', 'completion'], one(query, 'order') ?? 'input', 'order');
   const statuses = many(query, 'status').map((status) => oneOf(ITEM_STATUSES, status, 'status'));
-  const has = (status: (typeof ITEM_STATUSES)[number]): boolean => statuses.length === 0 || statuses.includes(status);
+  const has = (status: (typeof ITEM_STATUSES)[number]): boolean =>
+    statuses.length === 0 || statuses.includes(status);
   return {
     order,
     after: one(query, 'after') ?? null,
-    wanted: { succeeded: has('succeeded'), failed: has('failed'), neverRun: has('cancelled') || has('expired') },
+    wanted: {
+      succeeded: has('succeeded'),
+      failed: has('failed'),
+      cancelled: has('cancelled'),
+      expired: has('expired'),
+    },
   };
 }
 
@@ -132,5 +160,9 @@ export function waitSecondsOf(query: Query, prefer: string | undefined): number 
   if (text === undefined) return 0;
   const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds >= 0) return Math.min(seconds, LIMITS.waitMaxSeconds);
-  throw new DomainError('invalid_parameter', `wait must be a number of seconds, at most ${LIMITS.waitMaxSeconds}.`, { param: 'wait' });
+  throw new DomainError(
+    'invalid_parameter',
+    `wait must be a number of seconds, at most ${LIMITS.waitMaxSeconds}.`,
+    { param: 'wait' },
+  );
 }

@@ -25,7 +25,14 @@ import { ProjectId } from '../auth/project.js';
 import { idempotencyOf } from '../idempotency.js';
 import { clientSignal, headerOf } from '../request-context.js';
 import { parseWith } from '../validation.js';
-import { filterOf, limitOf, optionsOf, type Query as QueryValues, resultsQueryOf, waitSecondsOf } from './job-query.js';
+import {
+  filterOf,
+  limitOf,
+  optionsOf,
+  type Query as QueryValues,
+  resultsQueryOf,
+  waitSecondsOf,
+} from './job-query.js';
 import { toResultLines } from './result-lines.js';
 
 /** `/v1/jobs`: maps requests to use cases and back, and nothing else. */
@@ -61,7 +68,10 @@ export class JobsController {
     if (body instanceof Readable) {
       const { options, dryRun } = optionsOf(query);
       if (dryRun) return plan(reply, await this.#creation.planStream({ source: body, options }));
-      return await this.#accepted(reply, await this.#creation.fromStream({ source: body, options, attempt, signal }));
+      return await this.#accepted(
+        reply,
+        await this.#creation.fromStream({ source: body, options, attempt, signal }),
+      );
     }
     const { input, items, file_id: fileId, dry_run: dryRun, ...options } = parseWith(createJobRequest, body);
     if (fileId !== undefined) {
@@ -70,16 +80,31 @@ export class JobsController {
     }
     // The checked copy may lack keys such as `__proto__`; what is stored is what was sent.
     const sent = body as { input?: unknown; items?: readonly unknown[]; defaults?: JobOptions['defaults'] };
-    const inline: InlineInput = items === undefined ? { kind: 'single', body: sent.input ?? input } : { kind: 'items', items: sent.items ?? items };
+    const inline: InlineInput =
+      items === undefined
+        ? { kind: 'single', body: sent.input ?? input }
+        : { kind: 'items', items: sent.items ?? items };
     if (dryRun) return plan(reply, await this.#creation.planInline({ input: inline, options }));
-    return await this.#accepted(reply, await this.#creation.fromInline({ input: inline, options, attempt, signal }));
+    return await this.#accepted(
+      reply,
+      await this.#creation.fromInline({ input: inline, options, attempt, signal }),
+    );
   }
 
   @Get()
   async list(@ProjectId() projectId: string, @Query() query: QueryValues): Promise<JobList> {
-    const { jobs, hasMore } = await this.#jobs.list({ projectId, limit: limitOf(query), filter: filterOf(query) });
+    const { jobs, hasMore } = await this.#jobs.list({
+      projectId,
+      limit: limitOf(query),
+      filter: filterOf(query),
+    });
     const data = await Promise.all(jobs.map((job) => this.#views.of(job)));
-    return { object: 'list', data, has_more: hasMore, next_cursor: hasMore ? (jobs.at(-1)?.id ?? null) : null };
+    return {
+      object: 'list',
+      data,
+      has_more: hasMore,
+      next_cursor: hasMore ? (jobs.at(-1)?.id ?? null) : null,
+    };
   }
 
   @Get(':id')
@@ -117,8 +142,8 @@ export class JobsController {
     @Query() query: QueryValues,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { order, after } = resultsQueryOf(query);
-    await this.#stream(projectId, id, { order, after, wanted: { succeeded: false, failed: true, neverRun: true } }, reply);
+    const { order, after, wanted } = resultsQueryOf(query);
+    await this.#stream(projectId, id, { order, after, wanted: { ...wanted, succeeded: false } }, reply);
   }
 
   @Post(':id/cancel')
@@ -165,13 +190,20 @@ function plan(reply: FastifyReply, answer: JobPlan): JobPlan {
 /**
  * ETag and 304 over everything but the rates, which change by themselves; `Retry-After` while it runs.
  */
-function withPollingHeaders(request: FastifyRequest, reply: FastifyReply, job: Job, version: number): Job | undefined {
+function withPollingHeaders(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  job: Job,
+  version: number,
+): Job | undefined {
   const { progress, ...lasting } = job;
   const digest = createHash('sha256').update(JSON.stringify(lasting)).digest('base64url').slice(0, 16);
   const etag = `W/"${version}-${digest}"`;
   reply.header('etag', etag).header('cache-control', 'no-cache');
   if (!isTerminal(job.status)) reply.header('retry-after', String(retryAfterSeconds(progress.eta_seconds)));
-  const known = headerOf(request, 'if-none-match')?.split(',').map((tag) => tag.trim());
+  const known = headerOf(request, 'if-none-match')
+    ?.split(',')
+    .map((tag) => tag.trim());
   if (known?.includes(etag) !== true) return job;
   reply.status(304);
   return undefined;
@@ -180,4 +212,3 @@ function withPollingHeaders(request: FastifyRequest, reply: FastifyReply, job: J
 /** A tenth of what is left, from 1 to 30 seconds. */
 const retryAfterSeconds = (etaSeconds: number | null): number =>
   Math.max(1, Math.min(Math.ceil((etaSeconds ?? 10) / 10), 30, LIMITS.retryAfterMaxSeconds));
-

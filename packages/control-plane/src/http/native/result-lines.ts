@@ -5,7 +5,9 @@ import type { Result } from '../../jobs/results.js';
 export async function* toResultLines(batches: AsyncIterable<readonly Result[]>): AsyncGenerator<Buffer> {
   for await (const batch of batches) {
     const pieces: Uint8Array[] = [];
-    for (const result of batch) for (const piece of piecesOf(result)) pieces.push(typeof piece === 'string' ? Buffer.from(piece) : piece);
+    for (const result of batch)
+      for (const piece of piecesOf(result))
+        pieces.push(typeof piece === 'string' ? Buffer.from(piece) : piece);
     yield Buffer.concat(pieces);
   }
 }
@@ -20,7 +22,8 @@ function piecesOf({ item, cursor }: Result): (string | Uint8Array)[] {
   }
   const { header, body } = item;
   const tail = `,"attempts":${header.a},"latency_ms":${header.ms}${end}`;
-  if (!header.ok) return [`${head(header.c, 'failed')},"error":${safeJson(header.e ?? itemError('engine_error'))}${tail}`];
+  if (!header.ok)
+    return [`${head(header.c, 'failed')},"error":${safeJson(header.e ?? itemError('engine_error'))}${tail}`];
   const usage = header.u === undefined ? '' : `,"usage":${usageJson(header.u)}`;
   return [`${head(header.c, 'succeeded')},"response":`, body.length > 0 ? body : 'null', `${usage}${tail}`];
 }

@@ -1,0 +1,114 @@
+import { IDEMPOTENT_REPLAYED_HEADER } from '@batch-infer/contracts/native';
+import type { FileObject } from '@batch-infer/contracts/openai';
+import { Controller, Delete, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { DomainError } from '../../errors.js';
+import { Files } from '../../files/files.js';
+import type { FileRecord } from '../../ports/records.js';
+import { ProjectId } from '../auth/project.js';
+import { idempotencyOf } from '../idempotency.js';
+import { clientSignal } from '../request-context.js';
+import { type ListView, type PageQuery, pageOf, toListView } from './list-query.js';
+import { fileOptionsOf, readUpload } from './upload-form.js';
+
+/** OpenAI's `/v1/files`. */
+@Controller('v1/files')
+export class FilesController {
+  readonly #files: Files;
+
+  constructor(@Inject(Files) files: Files) {
+    this.#files = files;
+  }
+
+  @Post()
+  @HttpCode(200)
+  async create(
+    @ProjectId() projectId: string,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<FileObject> {
+    const attempt = idempotencyOf(request, projectId, 'POST /v1/files');
+    const signal = clientSignal(reply);
+    const { spooled, fields } = await readUpload(request, (file) =>
+      this.#files.spool({ projectId, ...file }),
+    );
+    if (spooled === null)
+      throw new DomainError('missing_parameter', 'The part "file" is missing.', { param: 'file' });
+    let options: ReturnType<typeof fileOptionsOf>;
+    try {
+      options = fileOptionsOf(fields);
+    } catch (error) {
+      await this.#files.discard(spooled);
+      throw error;
+    }
+    const { file, replayed } = await this.#files.commit({ spooled, options, attempt, signal });
+    if (replayed) reply.header(IDEMPOTENT_REPLAYED_HEADER, 'true');
+    return toFileObject(file);
+  }
+
+  @Get()
+  async list(
+    @ProjectId() projectId: string,
+    @Query() query: PageQuery & { purpose?: string; order?: string },
+  ): Promise<ListView<FileObject>> {
+    if (query.order !== undefined && query.order !== 'asc' && query.order !== 'desc') {
+      throw new DomainError('invalid_parameter', 'order must be asc or desc.', { param: 'order' });
+    }
+    const { files, hasMore } = await this.#files.list({
+      projectId,
+      ...pageOf(query),
+      ...(query.purpose === undefined ? {} : { purpose: query.purpose }),
+      ...(query.order === undefined ? {} : { order: query.order }),
+    });
+    return toListView(files.map(toFileObject), hasMore);
+  }
+
+  @Get(':id')
+  async get(@ProjectId() projectId: string, @Param('id') id: string): Promise<FileObject> {
+    return toFileObject(await this.#files.get(projectId, id));
+  }
+
+  @Get(':id/content')
+  async content(
+    @ProjectId() projectId: string,
+    @Param('id') id: string,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const file = await this.#files.get(projectId, id);
+    const content = await this.#files.open(file);
+    reply
+      .header('content-type', 'application/octet-stream')
+      .header('content-length', file.bytes)
+      .header('content-disposition', attachment(file.filename));
+    await reply.send(content);
+  }
+
+  @Delete(':id')
+  async delete(
+    @ProjectId() projectId: string,
+    @Param('id') id: string,
+  ): Promise<{ id: string; object: 'file'; deleted: true }> {
+    await this.#files.delete(projectId, id);
+    return { id, object: 'file', deleted: true };
+  }
+}
+
+function toFileObject(file: FileRecord): FileObject {
+  return {
+    id: file.id,
+    object: 'file',
+    purpose: file.purpose,
+    filename: file.filename,
+    bytes: file.bytes,
+    created_at: Math.floor(file.createdAtMs / 1_000),
+    expires_at: file.expiresAtMs === null ? null : Math.floor(file.expiresAtMs / 1_000),
+    status: 'processed',
+    status_details: null,
+  };
+}
+
+/** RFC 6266: an ASCII name for old clients, the real one beside it. */
+function attachment(filename: string): string {
+  const plain = filename.replaceAll(/[^\x20-\x7e]|["\\%]/g, '_');
+  return `attachment; filename="${plain}"; filename*=UTF-8''${encodeURIComponent(filename)}`;
+}
