@@ -1,0 +1,30 @@
+import { afterEach, beforeEach, describe } from 'vitest';
+import { createConformance } from './create-conformance.js';
+import { endingConformance } from './ending-conformance.js';
+import { expiryConformance } from './expiry-conformance.js';
+import { leasesConformance } from './leases-conformance.js';
+import { readsConformance } from './reads-conformance.js';
+import { retryConformance } from './retry-conformance.js';
+import { LedgerWorld, type OpenLedgerHarness } from './world-conformance.js';
+
+/**
+ * What every ledger must do. The accounting of each job (I2) is checked after each test.
+ *
+ *     ledgerConformance('SQLite', async () => ({ ledger, close }));
+ */
+export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
+  describe(`the ledger on ${name}`, () => {
+    let world: LedgerWorld;
+    beforeEach(async () => {
+      world = new LedgerWorld(await open());
+    });
+    afterEach(() => world.close());
+
+    createConformance(() => world);
+    leasesConformance(() => world);
+    expiryConformance(() => world);
+    endingConformance(() => world);
+    retryConformance(() => world);
+    readsConformance(() => world);
+  });
+}
