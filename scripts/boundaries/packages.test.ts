@@ -6,7 +6,7 @@ import { listFiles, packageOf, parseImports, readManifest, readText, rootFolder 
 
 const files = listFiles();
 /** Conformance suites are tests too: run by the tests of each implementation, and not shipped. */
-const isTest = (path: string) => /(?:\.test|-conformance)\.ts$/.test(path);
+const isTest = (path: string) => /(?:\.test|-conformance|-fixture)\.ts$/.test(path);
 const isWorkspacePackage = (name: string | null): name is string =>
   name !== null && name in packageDirections;
 

@@ -13,6 +13,7 @@ describe('the settings of a control plane', () => {
       blobsUrl: null,
       s3Endpoint: null,
       kafkaBrokers: [],
+      kafkaSettings: {},
       apiKeysFile: null,
       leaseMs: 30_000,
       renewIntervalMs: 2_500,

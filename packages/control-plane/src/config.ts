@@ -21,6 +21,8 @@ export interface ControlPlaneConfig {
   readonly s3Endpoint: string | null;
   /** Empty: offers travel directly. */
   readonly kafkaBrokers: readonly string[];
+  /** The `BATCH_INFER_KAFKA_*` variables, for the transport to parse. */
+  readonly kafkaSettings: Readonly<Record<string, string>>;
   readonly apiKeysFile: string | null;
   readonly leaseMs: number;
   readonly renewIntervalMs: number;
@@ -122,6 +124,11 @@ export function parseControlPlaneConfig(
     blobsUrl: value.BATCH_INFER_BLOBS ?? null,
     s3Endpoint: value.BATCH_INFER_S3_ENDPOINT ?? null,
     kafkaBrokers: value.BATCH_INFER_KAFKA_BROKERS,
+    kafkaSettings: Object.fromEntries(
+      Object.entries(given).flatMap(([name, text]) =>
+        name.startsWith('BATCH_INFER_KAFKA_') && text !== undefined ? [[name, text]] : [],
+      ),
+    ),
     apiKeysFile: value.BATCH_INFER_API_KEYS_FILE ?? null,
     leaseMs: value.BATCH_INFER_LEASE_MS,
     renewIntervalMs: value.BATCH_INFER_RENEW_INTERVAL_MS,

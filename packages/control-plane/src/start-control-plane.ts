@@ -57,7 +57,7 @@ export async function startControlPlane(
     undo.add(() => ledger.close());
     const blobs = await openCheckedBlobs(config);
     undo.add(() => blobs.close());
-    const publisher = openPublisher(config);
+    const publisher = await openPublisher(config, logger);
     undo.add(() => publisher.close());
     const metrics = new Metrics();
     metrics.collectProcessMetrics();

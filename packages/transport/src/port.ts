@@ -16,6 +16,8 @@ export interface OfferPublisher {
    * Absent: the dispatcher publishes up to its window in each lane (I8).
    */
   readonly demand?: OfferDemand;
+  /** Of transports with lanes to make (Kafka): makes them when a runner appears instead of at its first offer. */
+  prepareModels?(params: { models: readonly string[] }): Promise<void>;
   /** `up`, or why offers do not travel now, for readiness and `waiting_for`. */
   health(): TransportHealth;
   close(): Promise<void>;

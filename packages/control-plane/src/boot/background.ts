@@ -65,6 +65,9 @@ export function startBackground(params: {
     signals.on('work-ready', () => dispatch.wake());
     signals.on('shard-claimed', (shardId) => dispatcher.claimed(shardId));
     signals.on('runner-gone', (runnerId) => withdraw(demand?.handedTo(runnerId) ?? []));
+    signals.on('runner-connected', (models) => {
+      run('prepare lanes', ports.publisher.prepareModels?.({ models }) ?? Promise.resolve());
+    });
     demand?.onWaiting(() => dispatch.wake());
     demand?.onReturned(withdraw);
   }

@@ -10,6 +10,7 @@ import { openLedger } from '../ledger/sql-ledger.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
+import type { Logger } from '../telemetry/logger.js';
 import { BootError, codeOf } from './boot-error.js';
 
 /** Makes the data folder and takes it for this process; `null` when the ledger is a database server. @throws BootError */
@@ -73,10 +74,21 @@ export async function openCheckedBlobs(config: ControlPlaneConfig): Promise<Blob
   }
 }
 
-/** @throws BootError */
-export function openPublisher(config: ControlPlaneConfig): OfferPublisher {
+/** Brokers that are away fail no boot: readiness says degraded until offers travel. @throws BootError */
+export async function openPublisher(config: ControlPlaneConfig, logger: Logger): Promise<OfferPublisher> {
   if (config.kafkaBrokers.length === 0) return new DirectHub();
-  throw new BootError('This build carries no Kafka transport. Start without --kafka-brokers.');
+  // The Kafka client takes half a second to load: only those who use it wait for it.
+  const kafka = await import('@batch-infer/transport/kafka');
+  try {
+    const options = kafka.parseKafkaOptions(config.kafkaSettings, {
+      brokers: config.kafkaBrokers,
+      clientId: 'batch-infer-control-plane',
+    });
+    return kafka.createKafkaPublisher({ options, logger });
+  } catch (error) {
+    if (error instanceof kafka.KafkaOptionsError) throw new BootError(error.message, { cause: error });
+    throw error;
+  }
 }
 
 /** @throws BootError */

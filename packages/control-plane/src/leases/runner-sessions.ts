@@ -83,6 +83,7 @@ export class RunnerSessions {
       transport: this.#config.kafkaBrokers.length > 0 ? 'kafka' : 'direct',
     });
     this.#logger.info({ runnerId: session.runnerId, models: report.models }, 'runner connected');
+    this.#signals.emit('runner-connected', report.models);
   }
 
   /** The stream has ended, from either side. */

@@ -16,6 +16,8 @@ export interface SignalMap {
   'shard-claimed': [shardId: string];
   /** This process is about to end: long polls answer now with what they have. */
   draining: [];
+  /** A runner that serves these models has shown itself. */
+  'runner-connected': [models: readonly string[]];
   /** A runner was taken for dead: offers that it was given will not be claimed. */
   'runner-gone': [runnerId: string];
   /** Leases have come to their end before their time: for the sweeper. */

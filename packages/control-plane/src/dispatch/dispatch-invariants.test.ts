@@ -1,0 +1,152 @@
+import { chaosPublisher } from '@batch-infer/testkit/chaos-transport/index';
+import { DirectHub } from '@batch-infer/transport/direct';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openUseCases, RecordingPublisher, type UseCases } from '../use-cases-fixture.js';
+import { LANE_WINDOW } from './dispatcher.js';
+
+let cases: UseCases;
+
+afterEach(() => cases.close());
+
+describe('over a pushing transport', () => {
+  beforeEach(async () => {
+    cases = await openUseCases();
+  });
+
+  it('I8: keeps the offers of a lane inside its window, however long the backlog is', async () => {
+    await cases.createJob({ items: LANE_WINDOW * 3, shardItems: 1 });
+    await cases.createJob({ items: 10, shardItems: 1, model: 'other' });
+    for (let tick = 0; tick < 5; tick += 1) await cases.dispatcher.tick();
+    const { offers } = cases.recorder;
+    expect(offers.filter(({ model }) => model === 'm')).toHaveLength(LANE_WINDOW);
+    expect(offers.filter(({ model }) => model === 'other')).toHaveLength(10);
+
+    for (const offer of offers.slice(0, 3)) await cases.take(offer);
+    await cases.dispatcher.tick();
+    const published = new Set(offers.map(({ shard_id }) => shard_id));
+    expect(published.size - 10).toBeLessThanOrEqual(LANE_WINDOW + 3);
+  });
+
+  it('offers again what nobody claimed in its time, and only that', async () => {
+    await cases.createJob({ items: 3, shardItems: 1 });
+    await cases.dispatcher.tick();
+    const [claimed] = cases.recorder.offers;
+    if (!claimed) throw new Error('nothing was offered');
+    await cases.take(claimed);
+    await cases.dispatcher.tick();
+    expect(cases.recorder.offers).toHaveLength(3);
+    cases.clock.advance(cases.config.offerTtlMs + 1);
+    await cases.dispatcher.tick();
+    const again = cases.recorder.offers.slice(3).map(({ shard_id }) => shard_id);
+    expect(again).toHaveLength(2);
+    expect(again).not.toContain(claimed.shard_id);
+  });
+
+  it('takes the offers of a failed publish back, so that they travel as soon as they can', async () => {
+    await cases.createJob({ items: 3, shardItems: 1 });
+    cases.recorder.down = true;
+    await expect(cases.dispatcher.tick()).rejects.toThrow('away');
+    cases.recorder.down = false;
+    await cases.dispatcher.tick();
+    expect(cases.recorder.offers).toHaveLength(3);
+  });
+
+  it('offers high priorities first and lets jobs take turns', async () => {
+    await cases.createJob({ items: 3, shardItems: 1, priority: 'low' });
+    cases.clock.advance(1);
+    const large = await cases.createJob({ items: 4, shardItems: 1 });
+    cases.clock.advance(1);
+    const small = await cases.createJob({ items: 1, shardItems: 1 });
+    cases.clock.advance(1);
+    const high = await cases.createJob({ items: 1, shardItems: 1, priority: 'high' });
+    await cases.dispatcher.tick();
+    const order = cases.recorder.offers.map(({ job_id }) => job_id);
+    expect(order.slice(0, 3)).toEqual([high.id, large.id, small.id]);
+    expect(cases.recorder.offers.slice(-3).map(({ priority }) => priority)).toEqual(['low', 'low', 'low']);
+  });
+});
+
+describe('over the direct transport', () => {
+  let hub: DirectHub;
+
+  beforeEach(async () => {
+    hub = new DirectHub();
+    cases = await openUseCases({ publisher: hub });
+  });
+
+  const poll = (models: string[], max: number, waitMs = 5_000) =>
+    hub.poll({ runnerId: 'runner-1', models, max, waitMs });
+
+  it('takes no offer from the ledger that nobody asks for', async () => {
+    await cases.createJob({ items: 4, shardItems: 1 });
+    await cases.dispatcher.tick();
+    const [lane] = await cases.ledger.backlog();
+    expect(lane).toMatchObject({ readyShards: 4, offeredShards: 0 });
+  });
+
+  it('gives a waiting runner what it wants, of the models it serves', async () => {
+    await cases.createJob({ items: 4, shardItems: 1 });
+    await cases.createJob({ items: 4, shardItems: 1, model: 'other' });
+    const waiting = poll(['m'], 3);
+    await cases.dispatcher.tick();
+    const offers = await waiting;
+    expect(offers.map(({ model }) => model)).toEqual(['m', 'm', 'm']);
+    const [lane] = (await cases.ledger.backlog()).filter(({ model }) => model === 'm');
+    expect(lane).toMatchObject({ offeredShards: 3 });
+  });
+
+  it('I8: bounds what a runner that never claims can hold back', async () => {
+    await cases.createJob({ items: LANE_WINDOW * 2, shardItems: 1 });
+    let given = 0;
+    for (let round = 0; round < 5; round += 1) {
+      const waiting = poll(['m'], 256, 1);
+      await cases.dispatcher.tick();
+      given += (await waiting).length;
+    }
+    expect(given).toBe(LANE_WINDOW);
+  });
+
+  it('offers again at once what a broken poll was given', async () => {
+    await cases.createJob({ items: 1 });
+    hub.demand.onReturned((offers) => void cases.dispatcher.withdraw(offers));
+    const broken = poll(['m'], 1);
+    await cases.dispatcher.tick();
+    hub.giveBack(await broken);
+    const next = poll(['m'], 1);
+    await cases.dispatcher.tick();
+    expect(await next).toHaveLength(1);
+  });
+});
+
+describe('I4: the transport is not trusted', () => {
+  it.each([1, 2, 3, 4, 5])(
+    'every shard is claimed once under loss, doubles, shuffles and replays (seed %i)',
+    async (seed) => {
+      const recorder = new RecordingPublisher();
+      cases = await openUseCases({
+        publisher: chaosPublisher(recorder, { seed, drop: 0.4, double: 0.3, replay: 0.3 }),
+      });
+      const job = await cases.createJob({ items: 60, shardItems: 2 });
+      const claimed = new Map<string, number>();
+      for (let round = 0; round < 60; round += 1) {
+        await cases.dispatcher.tick();
+        for (const offer of recorder.offers.splice(0)) {
+          const answer = await cases.claim.run({
+            runner_id: 'r',
+            shard_id: offer.shard_id,
+            epoch: offer.epoch,
+          });
+          if (answer.outcome !== 'claimed') continue;
+          const { lease } = answer;
+          claimed.set(lease.shard_id, (claimed.get(lease.shard_id) ?? 0) + 1);
+          await cases.settleItems(lease, [lease.first_index, lease.first_index + 1]);
+        }
+        if (claimed.size === 30) break;
+        cases.clock.advance(cases.config.offerTtlMs + 1);
+      }
+      expect(claimed.size).toBe(30);
+      expect([...claimed.values()].every((times) => times === 1)).toBe(true);
+      expect(await cases.getJob(job)).toMatchObject({ state: 'finalizing', succeeded: 60 });
+    },
+  );
+});
