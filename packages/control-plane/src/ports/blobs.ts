@@ -1,6 +1,11 @@
 import type { Readable } from 'node:stream';
 
-/** Where bytes live. Objects are immutable and uniquely named; the ledger decides which of them exist. */
+/**
+ * Where bytes live. Objects are immutable and uniquely named; the ledger decides which of them exist.
+ *
+ * A key is a relative path of letters, digits and `._-+=@~`, at most 900 characters; no part of it begins with a dot,
+ * and no key is the folder of another. Other keys are refused with a `RangeError`.
+ */
 export interface Blobs {
   /**
    * Stores a stream under a new key; nothing is visible until it returns, and it is durable when it returns.

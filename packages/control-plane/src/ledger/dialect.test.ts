@@ -1,0 +1,89 @@
+import { sql } from 'kysely';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StorageFullError } from '../ports/blobs.js';
+import { type Database, isTransient, openDatabase } from './dialect.js';
+import { migrate } from './migrate.js';
+import { range } from './world-conformance.js';
+
+const failure = (code: string): Error => Object.assign(new Error(code), { code });
+
+describe('a database', () => {
+  let database: Database;
+  beforeEach(async () => {
+    database = await openDatabase({ sqliteFile: ':memory:' });
+    await migrate(database);
+  });
+  afterEach(() => database.close());
+
+  it('never interleaves transactions on its one connection', async () => {
+    const add = () =>
+      database.transaction(async ({ db }) => {
+        const row = await db.selectFrom('meta').select('value').where('name', '=', 'n').executeTakeFirst();
+        await Promise.resolve();
+        await db
+          .insertInto('meta')
+          .values({ name: 'n', value: 1 })
+          .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: (row?.value ?? 0) + 1 }))
+          .execute();
+      });
+    await Promise.all(range(0, 50).map(add));
+    expect(await database.db.selectFrom('meta').select('value').executeTakeFirst()).toEqual({ value: 50 });
+  });
+
+  it('runs a transaction again that was ended because of others, and keeps nothing of the first run', async () => {
+    let runs = 0;
+    const answer = await database.transaction(async ({ db }) => {
+      runs += 1;
+      await db
+        .insertInto('meta')
+        .values({ name: `run ${runs}`, value: runs })
+        .execute();
+      if (runs < 3) throw failure(runs === 1 ? '40P01' : '40001');
+      return runs;
+    });
+    expect(answer).toBe(3);
+    expect(await database.db.selectFrom('meta').select('name').execute()).toEqual([{ name: 'run 3' }]);
+  });
+
+  it('gives other errors on at once, and says of a full disk what to do', async () => {
+    let runs = 0;
+    const fail = (code: string) =>
+      database.transaction(async () => {
+        runs += 1;
+        throw failure(code);
+      });
+    await expect(fail('23505')).rejects.toThrow('23505');
+    await expect(fail('SQLITE_FULL')).rejects.toThrow(StorageFullError);
+    expect(runs).toBe(2);
+  });
+
+  it('refuses a schema that a newer version made', async () => {
+    await sql`insert into kysely_migration (name, timestamp) values ('999-later', '2030-01-01T00:00:00.000Z')`.execute(
+      database.db,
+    );
+    await expect(migrate(database)).rejects.toThrow('newer version of batch-infer (it has 999-later)');
+  });
+});
+
+describe('opening a database', () => {
+  it('needs a URL or a file', async () => {
+    await expect(openDatabase({})).rejects.toThrow('databaseUrl or sqliteFile');
+  });
+});
+
+describe('an error', () => {
+  it.each([
+    ['40P01', true],
+    ['40001', true],
+    ['SQLITE_BUSY', true],
+    ['SQLITE_BUSY_SNAPSHOT', true],
+    ['23505', false],
+    ['ECONNREFUSED', false],
+  ])('with the code %s is transient: %s', (code, transient) => {
+    expect(isTransient(failure(code))).toBe(transient);
+  });
+
+  it('that is none is not transient', () => {
+    expect(isTransient('40P01')).toBe(false);
+  });
+});
