@@ -60,6 +60,8 @@ export class BlobWriter {
     if (this.#stream !== null) return this.#stream;
     const stream = new PassThrough({ highWaterMark: 4 * FLUSH_BYTES });
     this.#stream = stream;
+    // The store reports what breaks it; a store that has failed already listens no more.
+    stream.on('error', () => undefined);
     this.#stored = this.#blobs.put({ key: this.key, body: stream });
     this.#stored.catch((error: unknown) => {
       this.#failure = error;

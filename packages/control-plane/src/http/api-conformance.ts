@@ -60,6 +60,8 @@ export const broken = (): Answer => ({ status: 0, body: null, error: itemError('
 export interface TestApi {
   readonly app: NestFastifyApplication;
   readonly fastify: FastifyInstance;
+  /** Registered routes, as `get /v1/jobs/:id`. */
+  readonly routes: readonly string[];
   readonly ledger: Ledger;
   readonly blobs: Blobs;
   readonly signals: Signals;
@@ -113,6 +115,10 @@ export async function openTestApi(): Promise<TestApi> {
 
   const adapter = new FastifyAdapter({ forceCloseConnections: true });
   const fastify: FastifyInstance = adapter.getInstance();
+  const routes: string[] = [];
+  fastify.addHook('onRoute', ({ method, url }) => {
+    routes.push(...[method].flat().map((name) => `${name.toLowerCase()} ${url}`));
+  });
   registerRequestContext(fastify);
   fastify.addHook('onRequest', async (request) => {
     const project = request.headers['x-test-project'];
@@ -131,6 +137,7 @@ export async function openTestApi(): Promise<TestApi> {
   const api: TestApi = {
     app,
     fastify,
+    routes,
     ledger,
     blobs,
     signals,

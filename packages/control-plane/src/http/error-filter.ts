@@ -45,10 +45,10 @@ export class ProblemFilter implements ExceptionFilter {
 const UNREAD_BODY_MS = 2_000;
 
 function endUnreadBody(request: FastifyRequest, reply: FastifyReply): void {
-  if (request.raw.complete) return;
+  if (request.raw.complete !== false) return;
   reply.raw.once('finish', () => {
     const timer = setTimeout(() => {
-      if (!request.raw.complete) request.raw.socket.destroy();
+      if (request.raw.complete === false) request.raw.destroy();
     }, UNREAD_BODY_MS);
     timer.unref();
   });
