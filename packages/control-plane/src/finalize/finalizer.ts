@@ -102,7 +102,10 @@ export class Finalizer {
         errorFile: record(errors, 'error', written.errorBytes),
         nowMs,
       });
-      if (finished) this.#signals.emit('job-changed', job.id);
+      if (finished) {
+        this.#signals.emit('job-changed', job.id);
+        this.#signals.emit('job-ended', endState(job));
+      }
       return finished;
     } finally {
       if (!finished) await Promise.all([output.writer.abort(), errors.writer.abort()]);

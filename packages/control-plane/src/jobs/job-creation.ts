@@ -206,6 +206,7 @@ export class JobCreation {
     });
     if (created.outcome === 'conflict') throw keyReused();
     if (created.outcome === 'replayed') return { job: created.record, replayed: true };
+    this.#signals.emit('job-accepted', dialect);
     if (refused) {
       await this.#ledger.refuseJob({ jobId: job.id, errors: judgement.errors, nowMs });
       const failed = await this.#ledger.getJob({ projectId: attempt.projectId, id: job.id });

@@ -32,6 +32,8 @@ export class Jobs {
   readonly #blobs: Blobs;
   readonly #clock: Clock;
   readonly #signals: Signals;
+  /** True when the process is about to end: nobody is made to wait any more. */
+  #draining = false;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -43,6 +45,9 @@ export class Jobs {
     this.#blobs = blobs;
     this.#clock = clock;
     this.#signals = signals;
+    signals.once('draining', () => {
+      this.#draining = true;
+    });
   }
 
   /** @throws DomainError `not_found` */
@@ -53,7 +58,8 @@ export class Jobs {
   }
 
   /**
-   * The job as soon as its status differs from what it is now, at once when it has ended, or as it is after `waitMs`.
+   * The job as soon as its status differs from what it is now, at once when it has ended, or as it is after `waitMs` or
+   * when the process is about to end.
    * @throws DomainError `not_found`; the signal's reason
    */
   async wait(params: {
@@ -69,7 +75,7 @@ export class Jobs {
     let job = first;
     while (toJobStatus(job.state) === toJobStatus(first.state)) {
       const leftMs = deadline - performance.now();
-      if (leftMs <= 0) break;
+      if (leftMs <= 0 || this.#draining) break;
       await this.#change(job.id, Math.min(leftMs, POLL_INTERVAL_MS), signal);
       job = await this.get(projectId, id);
     }
@@ -86,12 +92,14 @@ export class Jobs {
     const onAbort = (): void => resolve();
     const timer = setTimeout(resolve, timeoutMs);
     this.#signals.on('job-changed', listener);
+    this.#signals.on('draining', resolve);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       await promise;
     } finally {
       clearTimeout(timer);
       this.#signals.off('job-changed', listener);
+      this.#signals.off('draining', resolve);
       signal.removeEventListener('abort', onAbort);
     }
     signal.throwIfAborted();

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import type { EndReason } from '@batch-infer/contracts';
+import type { EndReason, JobState } from '@batch-infer/contracts';
 
 /**
  * Hints inside one process that save a wait: "look now" instead of at the next tick. Never needed for correctness: every
@@ -8,6 +8,10 @@ import type { EndReason } from '@batch-infer/contracts';
 export interface SignalMap {
   /** Something a reader of this job could see has changed. */
   'job-changed': [jobId: string];
+  /** A job was accepted: for the metrics. */
+  'job-accepted': [dialect: string];
+  /** A job has reached its end: for the metrics. */
+  'job-ended': [state: JobState];
   /** A job waits for its planner. */
   'job-unplanned': [jobId: string];
   /** There are ready shards. */
