@@ -14,6 +14,8 @@ export const fastifyOptions = {
   connectionTimeout: 0,
   keepAliveTimeout: 65_000,
   forceCloseConnections: 'idle' as const,
+  // A request that came in time is answered: while it stops, the server only asks for no more on this connection.
+  return503OnClosing: false,
   logger: false as const,
   skipMiddie: true,
 };

@@ -1,0 +1,165 @@
+import type { SessionEvent } from '@batch-infer/contracts/runner-protocol';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openUseCases, reportOf, type UseCases } from '../use-cases-fixture.js';
+import type { RunnerSessions, Session } from './runner-sessions.js';
+
+let cases: UseCases;
+let gone: string[];
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+  cases = await openUseCases();
+  gone = [];
+  cases.signals.on('runner-gone', (runnerId) => gone.push(runnerId));
+});
+
+afterEach(async () => {
+  cases.sessions.close();
+  vi.useRealTimers();
+  await cases.close();
+});
+
+class FakeSession implements Session {
+  readonly events: SessionEvent[] = [];
+  closed = false;
+
+  constructor(
+    readonly runnerId: string,
+    readonly sessions: RunnerSessions,
+  ) {}
+
+  send(event: SessionEvent): void {
+    this.events.push(event);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.sessions.ended(this);
+  }
+}
+
+async function connect(runnerId = 'runner-1'): Promise<FakeSession> {
+  const session = new FakeSession(runnerId, cases.sessions);
+  await cases.sessions.open(session, reportOf(runnerId));
+  return session;
+}
+
+/** Lets time pass on both clocks, and what it set off come to its end. */
+async function pass(durationMs: number): Promise<void> {
+  cases.clock.advance(durationMs);
+  await vi.advanceTimersByTimeAsync(durationMs);
+  // SQLite answers in microtasks, but through several of them.
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function leasedJob() {
+  const job = await cases.createJob({ items: 4 });
+  await cases.dispatcher.tick();
+  const offer = cases.recorder.offers.at(-1);
+  if (!offer) throw new Error('nothing was offered');
+  return { job, lease: await cases.take(offer) };
+}
+
+describe('a runner session', () => {
+  it('begins with a welcome and lists the runner', async () => {
+    const session = await connect();
+    expect(session.events).toEqual([
+      { type: 'welcome', lease_ms: 30_000, renew_interval_ms: 2_500, transport: 'direct' },
+    ]);
+    const [runner] = await cases.ledger.listRunners({ seenAfterMs: 0 });
+    expect(runner?.report.runner_id).toBe('runner-1');
+  });
+
+  it('is pinged, and told which jobs to stop', async () => {
+    await cases.sessions.start();
+    const session = await connect();
+    await pass(5_000);
+    cases.signals.emit('job-stopping', 'job_1', 'cancelled');
+    expect(session.events.slice(1)).toEqual([
+      { type: 'ping' },
+      { type: 'stop', job_ids: ['job_1'], reason: 'cancelled' },
+    ]);
+  });
+
+  it('takes its runner with it: the leases end after the grace, not at their time', async () => {
+    const { lease } = await leasedJob();
+    const session = await connect();
+    let over = 0;
+    cases.signals.on('leases-over', () => {
+      over += 1;
+    });
+    cases.sessions.ended(session);
+    await pass(cases.config.sessionGraceMs - 1);
+    expect(gone).toEqual([]);
+    await pass(1);
+    expect(gone).toEqual(['runner-1']);
+    expect(over).toBe(1);
+    await cases.sweep();
+    await expect(cases.settleItems(lease, [0])).rejects.toMatchObject({ code: 'lease_lost' });
+    expect(await cases.ledger.listRunners({ seenAfterMs: 0 })).toEqual([]);
+  });
+
+  it('may come back within the grace', async () => {
+    const { lease } = await leasedJob();
+    cases.sessions.ended(await connect());
+    await pass(cases.config.sessionGraceMs - 1);
+    await connect();
+    await pass(cases.config.sessionGraceMs * 2);
+    expect(gone).toEqual([]);
+    await cases.sweep();
+    expect(await cases.settleItems(lease, [0])).toMatchObject({ accepted: 1 });
+  });
+
+  it('is not missed when its runner renews, here or at another control plane', async () => {
+    const { lease } = await leasedJob();
+    cases.sessions.ended(await connect());
+    await pass(1_000);
+    await cases.renew.run({ ...reportOf('runner-1'), leases: [lease] });
+    await pass(cases.config.sessionGraceMs);
+    expect(gone).toEqual([]);
+    expect(await cases.settleItems(lease, [0])).toMatchObject({ accepted: 1 });
+  });
+
+  it('replaces the older one of the same runner, whose end then means nothing', async () => {
+    const older = await connect();
+    const newer = await connect();
+    expect(older.closed).toBe(true);
+    await pass(cases.config.sessionGraceMs * 2);
+    expect(gone).toEqual([]);
+    expect(newer.closed).toBe(false);
+    expect(cases.sessions.count).toBe(1);
+  });
+
+  it('is ended at shutdown without taking its runner for dead', async () => {
+    const { lease } = await leasedJob();
+    const session = await connect();
+    cases.sessions.close();
+    expect(session.closed).toBe(true);
+    await pass(cases.config.sessionGraceMs * 2);
+    expect(gone).toEqual([]);
+    expect(await cases.settleItems(lease, [0])).toMatchObject({ accepted: 1 });
+  });
+});
+
+describe('after a restart', () => {
+  it('runners that the ledger remembers and nobody hears of are taken for dead', async () => {
+    await leasedJob();
+    await cases.ledger.saveRunner({ report: reportOf('runner-1'), nowMs: cases.clock.nowMs() });
+    await cases.ledger.saveRunner({ report: reportOf('runner-2'), nowMs: cases.clock.nowMs() });
+    await cases.sessions.start();
+    await pass(1_000);
+    await cases.renew.run({ ...reportOf('runner-2'), leases: [] });
+    await pass(cases.config.sessionGraceMs * 2);
+    expect(gone).toEqual(['runner-1']);
+  });
+
+  it('asks again when the ledger does not answer in the moment of judgement', async () => {
+    cases.sessions.ended(await connect());
+    const listRunners = vi.spyOn(cases.ledger, 'listRunners').mockRejectedValueOnce(new Error('away'));
+    await pass(cases.config.sessionGraceMs);
+    expect(listRunners).toHaveBeenCalledTimes(1);
+    expect(gone).toEqual([]);
+    await pass(cases.config.sessionGraceMs);
+    expect(gone).toEqual(['runner-1']);
+  });
+});
