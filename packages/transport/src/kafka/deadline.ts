@@ -1,5 +1,5 @@
 /** Work took longer than it may. It may still go on, unheard. */
-export class DeadlineError extends Error {
+class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
 }
 

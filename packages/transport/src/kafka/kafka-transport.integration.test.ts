@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Priority } from '@batch-infer/contracts';
 import { laneName, type Offer } from '@batch-infer/contracts/runner-protocol';
-import { chaosPublisher, chaosSubscriber } from '@batch-infer/testkit/chaos-transport';
+import { chaosPublisher, chaosSubscriber } from '@batch-infer/testkit/chaos-transport/index';
 import { transportConformance } from '@batch-infer/testkit/transport-conformance';
 import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';

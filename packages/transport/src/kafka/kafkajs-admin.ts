@@ -1,8 +1,10 @@
-import { type Admin, ConfigResourceTypes, type Kafka } from 'kafkajs';
+import type { Admin, Kafka } from 'kafkajs';
 import type { KafkaAdmin, TopicToCreate } from './kafka-client.js';
 import { kafkaCodeOf } from './kafkajs-errors.js';
 
 const NOT_READY_CODES: readonly (string | null)[] = ['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'];
+/** `ConfigResourceTypes.TOPIC`, which kafkajs does not export to ES modules. */
+const TOPIC_RESOURCE = 2;
 
 interface Session {
   readonly admin: Admin;
@@ -19,14 +21,14 @@ export class KafkajsAdmin implements KafkaAdmin {
   }
 
   async countPartitions(topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
-    // One by one: the answer for several topics is one error when one of them is missing.
-    const counts = await Promise.all(topics.map((topic) => this.#countPartitionsOf(topic)));
-    return new Map(
-      topics.flatMap((topic, index): [string, number][] => {
-        const count = counts[index] ?? null;
-        return count === null ? [] : [[topic, count]];
-      }),
-    );
+    const counts = (await this.#countAtOnce(topics)) ?? new Map<string, number>();
+    if (counts.size === topics.length) return counts;
+    // The answer for several topics is one error when one of them is missing: one by one then.
+    for (const topic of topics) {
+      const count = (await this.#countAtOnce([topic]))?.get(topic);
+      if (count !== undefined) counts.set(topic, count);
+    }
+    return counts;
   }
 
   async createTopics(topics: readonly TopicToCreate[]): Promise<void> {
@@ -51,7 +53,7 @@ export class KafkajsAdmin implements KafkaAdmin {
     const { resources } = await this.#use((admin) =>
       admin.describeConfigs({
         includeSynonyms: false,
-        resources: topics.map((name) => ({ type: ConfigResourceTypes.TOPIC, name, configNames: [...names] })),
+        resources: topics.map((name) => ({ type: TOPIC_RESOURCE, name, configNames: [...names] })),
       }),
     );
     return new Map(
@@ -83,14 +85,15 @@ export class KafkajsAdmin implements KafkaAdmin {
     await session?.admin.disconnect();
   }
 
-  async #countPartitionsOf(topic: string): Promise<number | null> {
-    const count = async (): Promise<number | null> => {
+  /** `null` when one of the topics is missing or has no leaders yet. */
+  async #countAtOnce(topics: readonly string[]): Promise<Map<string, number> | null> {
+    const count = async (): Promise<Map<string, number> | null> => {
       try {
-        const { topics } = await this.#use((admin) => admin.fetchTopicMetadata({ topics: [topic] }));
-        const partitions = topics[0]?.partitions ?? [];
-        return partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)
-          ? partitions.length
-          : null;
+        const metadata = await this.#use((admin) => admin.fetchTopicMetadata({ topics: [...topics] }));
+        const ready = metadata.topics.filter(({ partitions }) =>
+          partitions.every(({ leader }) => leader >= 0),
+        );
+        return new Map(ready.map(({ name, partitions }) => [name, partitions.length]));
       } catch (error) {
         if (NOT_READY_CODES.includes(kafkaCodeOf(error))) return null;
         throw error;

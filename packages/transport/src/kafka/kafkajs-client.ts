@@ -7,23 +7,32 @@ import { KafkajsConsumer } from './kafkajs-consumer.js';
 import { KafkajsProducer } from './kafkajs-producer.js';
 import { patchRequestQueue } from './request-queue-patch.js';
 
+/**
+ * How often a connection is tried again, with delays of 0.2 to 1 s. Consumers ride out a restart of their broker (6 s):
+ * one that crashes joins as a new member, and waits a whole session for the old one. Others have callers with deadlines,
+ * who are better served by the broker's own reason than by silence.
+ */
+const CONSUMER_RETRIES = 8;
+const OTHER_RETRIES = 3;
+
 /** The client port on kafkajs 2.2.4, with the settings that survived broker kills, outages and rebalances. */
 export function createKafkajsClient(options: KafkaOptions, logger: KafkaLogger): KafkaClient {
   patchRequestQueue();
-  const kafka = new Kafka(kafkajsConfig(options, logger));
+  const consuming = new Kafka(kafkajsConfig(options, logger, CONSUMER_RETRIES));
+  const others = new Kafka(kafkajsConfig(options, logger, OTHER_RETRIES));
   return {
-    createProducer: () => new KafkajsProducer(kafka),
-    createConsumer: (params) => new KafkajsConsumer(kafka, params, options.sessionTimeoutMs),
-    createAdmin: () => new KafkajsAdmin(kafka),
+    createProducer: () => new KafkajsProducer(others),
+    createConsumer: (params) => new KafkajsConsumer(consuming, params, options.sessionTimeoutMs),
+    createAdmin: () => new KafkajsAdmin(others),
   };
 }
 
-function kafkajsConfig(options: KafkaOptions, logger: KafkaLogger): KafkaConfig {
+function kafkajsConfig(options: KafkaOptions, logger: KafkaLogger, retries: number): KafkaConfig {
   return {
     clientId: options.clientId,
     brokers: [...options.brokers],
     connectionTimeout: options.connectionTimeoutMs,
-    retry: { initialRetryTime: 200, maxRetryTime: 1_000, retries: 5 },
+    retry: { initialRetryTime: 200, maxRetryTime: 1_000, retries },
     ...(options.tls && { ssl: tlsConfig(options.tls) }),
     ...(options.sasl && { sasl: saslConfig(options.sasl) }),
     // It cries about every connection that breaks: what matters comes as events and rejections.

@@ -13,7 +13,7 @@ const CLEANUP_POLICY = 'cleanup.policy';
  * Makes the topics that are missing and waits until all of them have leaders.
  * @returns Partition counts, by topic; of those that existed before, as they are.
  */
-export async function ensureTopics(params: {
+async function ensureTopics(params: {
   admin: KafkaAdmin;
   topics: readonly TopicToCreate[];
   timeoutMs: number;

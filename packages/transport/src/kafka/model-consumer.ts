@@ -120,18 +120,25 @@ export class ModelConsumer {
       topics,
       handleBatch: (batch) => reader.read(batch, consumer),
       onFetch: () => {
-        this.#lastFetchMs = performance.now();
+        if (isCurrent()) this.#lastFetchMs = performance.now();
       },
       onJoin: () => {
+        if (!isCurrent()) return;
         this.#joined = true;
         reader.forgetUncommitted();
       },
-      onCrash: (crash) => this.#onCrash(crash, resolve),
+      onCrash: (crash) => {
+        if (isCurrent()) this.#onCrash(crash);
+      },
     });
+    // What is heard of a consumer that was given up says nothing about its successor.
+    const isCurrent = () => this.#consumer === consumer;
     this.#consumer = consumer;
     consumer.setPaused(pauses.current());
     const ticking = setInterval(() => void this.#tick(consumer), TICK_MS);
-    consumer.start().catch((error: unknown) => this.#onCrash({ error, restarts: false }, resolve));
+    consumer.start().catch((error: unknown) => {
+      if (isCurrent()) this.#onCrash({ error, restarts: false });
+    });
     const end = await ended;
     clearInterval(ticking);
     this.#consumer = null;
@@ -146,7 +153,7 @@ export class ModelConsumer {
     return end;
   }
 
-  #onCrash(crash: { error: unknown; restarts: boolean }, end: (end: End) => void): void {
+  #onCrash(crash: { error: unknown; restarts: boolean }): void {
     const { logger, model } = this.#params;
     const { restarts } = crash;
     this.#joined = false;
@@ -161,7 +168,7 @@ export class ModelConsumer {
       this.#lastProbeMs = Number.NEGATIVE_INFINITY;
       return;
     }
-    end('crashed');
+    this.#endLife('crashed');
   }
 
   async #tick(consumer: KafkaConsumer): Promise<void> {

@@ -1,7 +1,7 @@
 /** A consumer that fetches nothing for this long is in doubt. */
 export const DOUBT_AFTER_MS = 15_000;
 /** And after this long, when its broker answers others, it is replaced; so at most one is built in this time. */
-export const REPLACE_AFTER_MS = 30_000;
+const REPLACE_AFTER_MS = 30_000;
 
 export interface ConsumerSigns {
   /** Since the last answer to a fetch, or since the consumer was made. */
