@@ -1,4 +1,8 @@
-import type { Job as WireJob, JobList as WireJobList } from '@batch-infer/contracts/native';
+import type {
+  Job as WireJob,
+  JobList as WireJobList,
+  JobPlan as WireJobPlan,
+} from '@batch-infer/contracts/native';
 import { contentKey } from './content-key.js';
 import type { Answer, Call, HttpClient } from './http/http-client.js';
 import { JobHandle, type RetryOptions } from './job-handle.js';
@@ -11,6 +15,7 @@ import type {
   Job,
   JobItem,
   JobOptions,
+  JobPlan,
   JobStatus,
   Page,
   RequestOptions,
@@ -94,6 +99,22 @@ export class JobsApi {
       ...rest,
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     });
+  }
+
+  /**
+   * What a file would be as a job, without making one: it is read and checked like the input of `submitFile`.
+   *
+   * @throws As `submitFile`.
+   */
+  async estimate(file: FileInput, options: SubmitFileOptions = {}): Promise<JobPlan> {
+    const { value } = await this.#http.json<WireJobPlan>({
+      method: 'POST',
+      path: '/v1/jobs',
+      query: { ...queryOf(withEndpoint(options)), dry_run: true },
+      input: await toSource(file),
+      options: callOf(options).options,
+    });
+    return { items: value.items, models: value.models, shards: value.shards, inputBytes: value.input_bytes };
   }
 
   /** Makes a job of one request body: a job of one item on the same path. `result()` of the handle waits for it. */

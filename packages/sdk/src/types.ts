@@ -67,6 +67,15 @@ export interface Job {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** What an input would be as a job. */
+export interface JobPlan {
+  readonly items: number;
+  /** Items by model. */
+  readonly models: Readonly<Record<string, number>>;
+  readonly shards: number;
+  readonly inputBytes: number;
+}
+
 /** Why an item did not succeed. */
 export interface ItemError {
   readonly code: string;

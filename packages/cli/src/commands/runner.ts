@@ -1,0 +1,30 @@
+import type { CommandContext, CommandDefinition } from '../command.js';
+import { EXIT } from '../exit-codes.js';
+import { readyLine } from '../local/ready-line.js';
+import { ENGINE_OPTIONS } from '../settings/options.js';
+import { toOptions } from '../settings/pass-on.js';
+import { RUNNER_ONLY_OPTIONS } from '../settings/server-options.js';
+
+const OPTIONS = [...RUNNER_ONLY_OPTIONS.slice(0, 1), ...ENGINE_OPTIONS, ...RUNNER_ONLY_OPTIONS.slice(1)];
+
+export const command: CommandDefinition = {
+  name: 'runner',
+  description: 'Start a runner: takes work from the control plane and keeps your engines full.',
+  options: OPTIONS,
+  examples: [
+    'batch-infer runner --engine-url http://127.0.0.1:8000',
+    'batch-infer runner --server https://batch.example --launch "vllm serve MODEL --port 8000"',
+  ],
+  run,
+};
+
+async function run({ settings, io, interrupts }: CommandContext): Promise<number> {
+  const { parseRunnerConfig, startRunner } = await import('@batch-infer/gpu-runner');
+  const config = parseRunnerConfig(toOptions(settings, OPTIONS), { ...io.environment });
+  const runner = await startRunner(config, { signal: interrupts.signal });
+  interrupts.lastMoment = () => runner.drain({ fast: true });
+  io.writeError(readyLine('runner', `${runner.models.join(',')} → ${runner.serverUrl}`));
+  // The aborted signal drains it; `done` rejects when it cannot go on.
+  await runner.done;
+  return EXIT.ok;
+}

@@ -1,0 +1,31 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { CommandContext, CommandDefinition } from '../command.js';
+import { EXIT } from '../exit-codes.js';
+import { readyLine } from '../local/ready-line.js';
+import { toVariables } from '../settings/pass-on.js';
+import { SERVE_OPTIONS } from '../settings/server-options.js';
+
+/** When the parent is gone, runners beside us are given this time to hand their work back. */
+const ORPHAN_GRACE_MS = 1_000;
+
+export const command: CommandDefinition = {
+  name: 'serve',
+  description: 'Start the control plane: takes jobs, hands work to runners, keeps results.',
+  options: SERVE_OPTIONS,
+  examples: [
+    'batch-infer serve --data .batch-infer --port 8080',
+    'batch-infer serve --database-url postgres://… --blobs s3://bucket/prefix --kafka-brokers broker:9092 --api-keys-file keys.json',
+  ],
+  run,
+};
+
+async function run({ settings, io, interrupts }: CommandContext): Promise<number> {
+  const { parseControlPlaneConfig, startControlPlane } = await import('@batch-infer/control-plane');
+  const variables = toVariables(settings, SERVE_OPTIONS);
+  const server = await startControlPlane(parseControlPlaneConfig({ ...io.environment, ...variables }));
+  io.writeError(readyLine('serve', server.url));
+  const { signal } = await interrupts.wait();
+  if (signal === 'disconnect') await delay(ORPHAN_GRACE_MS);
+  await server.close();
+  return EXIT.ok;
+}

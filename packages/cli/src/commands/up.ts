@@ -1,0 +1,51 @@
+import type { CommandContext, CommandDefinition } from '../command.js';
+import { EXIT } from '../exit-codes.js';
+import { readyLine } from '../local/ready-line.js';
+import { LocalStack } from '../local/stack.js';
+import { DATA_OPTIONS, ENGINE_OPTIONS } from '../settings/options.js';
+import { LISTEN_OPTIONS } from '../settings/server-options.js';
+
+export const command: CommandDefinition = {
+  name: 'up',
+  description:
+    'Start control plane and runner on this machine and keep them running. Without --engine-url and --launch it looks at the usual local ports: vLLM 8000, Ollama 11434, llama-server 8080, LM Studio 1234.',
+  options: [
+    ...ENGINE_OPTIONS,
+    { flag: 'model', value: 'NAME', repeatable: true, description: 'serve only this model (repeatable)' },
+    { flag: 'demo-model', description: 'a small model on the CPU, from a checkout of batch-infer' },
+    ...DATA_OPTIONS,
+    ...LISTEN_OPTIONS,
+    { flag: 'public-url', value: 'URL', description: 'origin that clients reach it under' },
+    { flag: 'api-keys-file', value: 'FILE', description: 'API keys that are accepted' },
+    {
+      flag: 'api-key',
+      value: 'KEY',
+      description: 'API key of the runner, where keys are wanted',
+      secret: true,
+    },
+    { flag: 'log-level', value: 'LEVEL', description: 'of both parts (default: warn)' },
+    { flag: 'verbose', description: 'show what a launched engine prints' },
+  ],
+  examples: [
+    'batch-infer up --engine-url http://127.0.0.1:8000',
+    'batch-infer up --launch "vllm serve MODEL --port 8000"',
+  ],
+  run,
+};
+
+async function run({ settings, io, interrupts }: CommandContext): Promise<number> {
+  const say = (text: string) => io.writeError(`${text}\n`);
+  const quiet = settings.isGiven('log-level') ? {} : { BATCH_INFER_LOG_LEVEL: 'warn' };
+  await using stack = await LocalStack.start({
+    settings,
+    io: { ...io, environment: { ...quiet, ...io.environment } },
+    interrupts,
+    say,
+    onLine: (part, line) => say(`[${part}] ${line}`),
+  });
+  say(`serving ${stack.models.join(', ')}`);
+  io.writeError(readyLine('up', stack.url));
+  await interrupts.wait();
+  say('stopping: requests in flight may end');
+  return EXIT.ok;
+}

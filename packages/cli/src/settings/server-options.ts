@@ -1,0 +1,79 @@
+import { DATA_OPTIONS, type OptionSpec } from './options.js';
+
+/** Where a control plane listens. */
+export const LISTEN_OPTIONS: readonly OptionSpec[] = [
+  { flag: 'port', value: 'N', description: 'port to listen on; 0 picks a free one', default: '8080' },
+  {
+    flag: 'host',
+    value: 'HOST',
+    description: 'address to listen on; beyond this machine only with API keys',
+    default: '127.0.0.1',
+  },
+];
+
+/** The control plane. */
+export const SERVE_OPTIONS: readonly OptionSpec[] = [
+  ...DATA_OPTIONS,
+  ...LISTEN_OPTIONS,
+  {
+    flag: 'public-url',
+    value: 'URL',
+    description: 'origin that clients reach it under (default: the bound address)',
+  },
+  { flag: 'roles', value: 'ROLES', description: 'api,dispatcher,sweeper or some of them (default: all)' },
+  {
+    flag: 'database-url',
+    value: 'URL',
+    description: 'postgres://… (default: SQLite in --data)',
+    secret: true,
+  },
+  { flag: 'blobs', value: 'URL', description: 's3://bucket/prefix (default: a folder in --data)' },
+  { flag: 's3-endpoint', value: 'URL', description: 'S3 server other than AWS' },
+  {
+    flag: 'kafka-brokers',
+    value: 'HOST:PORT,…',
+    repeatable: true,
+    description: 'Kafka (default: offers travel directly)',
+  },
+  { flag: 'api-keys-file', value: 'FILE', description: 'API keys that are accepted' },
+  {
+    flag: 'log-level',
+    value: 'LEVEL',
+    description: 'trace, debug, info, warn, error or silent (default: info)',
+  },
+];
+
+/** What one process of another kind is given, as variables: flags on a command line are visible to everybody. */
+export const RUNNER_ONLY_OPTIONS: readonly OptionSpec[] = [
+  { flag: 'server', value: 'URL', description: 'the control plane (default: http://127.0.0.1:8080)' },
+  {
+    flag: 'model',
+    value: 'NAME',
+    repeatable: true,
+    description: 'serve only this model (repeatable; default: all that the engines have)',
+  },
+  {
+    flag: 'kafka-brokers',
+    value: 'HOST:PORT,…',
+    repeatable: true,
+    description: 'Kafka, where the control plane uses it',
+  },
+  { flag: 'api-key', value: 'KEY', description: 'API key for the control plane', secret: true },
+  {
+    flag: 'metrics-port',
+    value: 'N',
+    description: 'port of /metrics, /healthz and /readyz; 0 picks a free one (default: none)',
+  },
+  {
+    flag: 'drain-timeout',
+    value: 'TIME',
+    description: 'how long requests in flight may go on after SIGTERM (default: 10s)',
+  },
+  {
+    flag: 'launch-grace',
+    value: 'TIME',
+    description: 'how long a launched engine may take to end (default: 30s)',
+  },
+  { flag: 'verbose', description: 'show what a launched engine prints' },
+  { flag: 'log-level', value: 'LEVEL', description: 'debug, info, warn, error or silent (default: info)' },
+];
