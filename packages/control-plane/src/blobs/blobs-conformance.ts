@@ -17,11 +17,11 @@ export function blobsConformance(
 ): void {
   describe(`blobs in ${name}`, () => {
     let blobs: Blobs;
-    let close: () => Promise<void>;
+    let close: (() => Promise<void>) | undefined;
     beforeAll(async () => {
       ({ blobs, close } = await open());
     });
-    afterAll(() => close());
+    afterAll(() => close?.());
 
     const newKey = (suffix = '') => `conformance/${randomUUID()}${suffix}`;
     const bytesOf = (text: string) => new TextEncoder().encode(text);

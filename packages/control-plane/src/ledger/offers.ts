@@ -3,20 +3,16 @@ import type { Ledger, OfferPicker, OfferQueue } from '../ports/ledger.js';
 import type { ShardRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
 import { toShardRecord } from './rows.js';
-import { priorityRank, type Schema, type ShardTable } from './schema.js';
+import { priorityOfRank, priorityRank, type Schema, type ShardTable } from './schema.js';
 
 type TakeOffers = Parameters<Ledger['takeOffers']>[0];
 
 export async function takeOffers(database: Database, params: TakeOffers): Promise<ShardRecord[]> {
   return database.transaction(async (session) => {
     const queues = await offerQueues(session, params);
+    if (queues.length === 0) return [];
     const picked = (params.pick ?? oldestFirst)(queues, params.limit).slice(0, params.limit);
-    await markOffered(
-      session,
-      picked.map((shard) => shard.id),
-      params.nowMs,
-    );
-    return picked.map((shard) => ({ ...shard, offeredAtMs: params.nowMs }));
+    return markOffered(session, picked, params);
   });
 }
 
@@ -37,20 +33,22 @@ const oldestFirst: OfferPicker = (queues, limit) =>
  * looked at: more could not be offered, and every project is seen however many jobs another has.
  */
 async function offerQueues(session: Session, params: TakeOffers): Promise<OfferQueue[]> {
-  const jobs = await jobsToOffer(session, params);
-  if (jobs.length === 0) return [];
+  const shards = await nextShards(session, params);
+  if (shards.length === 0) return [];
   const held = await heldShards(session, params.staleBeforeMs);
-  const shards = Map.groupBy(await nextShards(session, jobs, params), (shard) => shard.job_id);
-  return jobs.flatMap((job) => {
-    const next = (shards.get(job.id) ?? []).slice(0, params.limit);
-    if (next.length === 0) return [];
+  return [...Map.groupBy(shards, (shard) => shard.job_id).values()].flatMap((rows) => {
+    const [first] = rows;
+    if (first === undefined) return [];
     return {
-      jobId: job.id,
-      projectId: job.project_id,
-      priority: job.priority,
-      createdAtMs: job.created_at,
-      held: held.get(job.id) ?? 0,
-      shards: next.map(toShardRecord),
+      jobId: first.job_id,
+      projectId: first.project_id,
+      priority: priorityOfRank(first.priority_rank),
+      createdAtMs: first.job_created_at,
+      held: held.get(first.job_id) ?? 0,
+      shards: rows
+        .sort((left, right) => left.ordinal - right.ordinal || left.first_item - right.first_item)
+        .slice(0, params.limit)
+        .map(toShardRecord),
     };
   });
 }
@@ -67,30 +65,28 @@ const isOfferable =
         : [models.length === 0 ? sql<boolean>`1 = 0` : eb('shard.model', 'in', models)]),
     ]);
 
-/** Open jobs with something to offer: the oldest `limit` of each project and priority. */
-async function jobsToOffer({ db }: Session, params: TakeOffers) {
+/** Shards to offer of each of these jobs: those of the `limit` ordinals from its first one on. */
+async function nextShards({ db }: Session, params: TakeOffers): Promise<Selectable<ShardTable>[]> {
+  const openJobs = db
+    .selectFrom('job')
+    .select((job) => [
+      'job.id',
+      'job.project_id',
+      'job.priority',
+      'job.created_at',
+      job
+        .selectFrom('shard')
+        .select('shard.ordinal')
+        .whereRef('shard.job_id', '=', 'job.id')
+        .where(isOfferable(params))
+        .orderBy('shard.ordinal')
+        .limit(1)
+        .as('first_ordinal'),
+    ])
+    .where('job.state', 'in', ['queued', 'running']);
   const ranked = db
-    .selectFrom((expression) =>
-      expression
-        .selectFrom('job')
-        .select((job) => [
-          'job.id',
-          'job.project_id',
-          'job.priority',
-          'job.created_at',
-          job
-            .selectFrom('shard')
-            .select('shard.ordinal')
-            .whereRef('shard.job_id', '=', 'job.id')
-            .where(isOfferable(params))
-            .orderBy('shard.ordinal')
-            .limit(1)
-            .as('first_ordinal'),
-        ])
-        .where('job.state', 'in', ['queued', 'running'])
-        .as('open_job'),
-    )
-    .selectAll()
+    .selectFrom(openJobs.as('open_job'))
+    .select(['id', 'first_ordinal'])
     .select(({ fn }) =>
       fn
         .agg<number>('row_number')
@@ -100,45 +96,13 @@ async function jobsToOffer({ db }: Session, params: TakeOffers) {
     .where('first_ordinal', 'is not', null);
   return db
     .selectFrom(ranked.as('ranked'))
-    .select(['id', 'project_id', 'priority', 'created_at', 'first_ordinal'])
-    .where('place', '<=', params.limit)
+    .innerJoin('shard', 'shard.job_id', 'ranked.id')
+    .selectAll('shard')
+    .where('ranked.place', '<=', params.limit)
+    .where(isOfferable(params))
+    .whereRef('shard.ordinal', '>=', 'ranked.first_ordinal')
+    .where(({ eb, ref }) => eb('shard.ordinal', '<', eb(ref('ranked.first_ordinal'), '+', params.limit)))
     .execute();
-}
-
-/** Jobs of one query for shards. */
-const JOBS_AT_ONCE = 100;
-
-/** Shards to offer of each job: those of the `limit` ordinals from its first one on. */
-async function nextShards(
-  { db, locksRows }: Session,
-  jobs: readonly { id: string; first_ordinal: number | null }[],
-  params: TakeOffers,
-): Promise<Selectable<ShardTable>[]> {
-  const shards: Selectable<ShardTable>[] = [];
-  for (let start = 0; start < jobs.length; start += JOBS_AT_ONCE) {
-    const chunk = jobs.slice(start, start + JOBS_AT_ONCE);
-    const rows = await db
-      .selectFrom('shard')
-      .selectAll()
-      .where(isOfferable(params))
-      .where(({ eb, and, or }) =>
-        or(
-          chunk.map(({ id, first_ordinal: first }) =>
-            and([
-              eb('job_id', '=', id),
-              eb('state', '=', 'ready'),
-              eb('ordinal', '>=', first ?? 0),
-              eb('ordinal', '<', (first ?? 0) + params.limit),
-            ]),
-          ),
-        ),
-      )
-      // Shards that another dispatcher is about to offer are left to it.
-      .$if(locksRows, (query) => query.forUpdate().skipLocked())
-      .execute();
-    shards.push(...rows);
-  }
-  return shards.sort((left, right) => left.ordinal - right.ordinal || left.first_item - right.first_item);
 }
 
 /** Shards that each job holds: leased, or offered and perhaps about to be claimed. Both are few. */
@@ -161,9 +125,38 @@ async function heldShards({ db }: Session, staleBeforeMs: number): Promise<Map<s
   return held;
 }
 
-async function markOffered({ db }: Session, shardIds: readonly string[], offeredAtMs: number): Promise<void> {
-  if (shardIds.length === 0) return;
-  await db.updateTable('shard').set({ offered_at: offeredAtMs }).where('id', 'in', shardIds).execute();
+/** Marks the picked shards, in their order; those that another dispatcher is just marking are left to it. */
+async function markOffered(
+  { db, locksRows }: Session,
+  picked: readonly ShardRecord[],
+  params: TakeOffers,
+): Promise<ShardRecord[]> {
+  if (picked.length === 0) return [];
+  let ids = picked.map((shard) => shard.id);
+  if (locksRows) {
+    const mine = await db
+      .selectFrom('shard')
+      .select('shard.id')
+      .where('shard.id', 'in', ids)
+      .where(isOfferable({ staleBeforeMs: params.staleBeforeMs }))
+      .orderBy('shard.id')
+      .forUpdate()
+      .skipLocked()
+      .execute();
+    ids = mine.map((shard) => shard.id);
+    if (ids.length === 0) return [];
+  }
+  const marked = await db
+    .updateTable('shard')
+    .set({ offered_at: params.nowMs })
+    .where('id', 'in', ids)
+    .returning(['id', 'epoch'])
+    .execute();
+  const epochs = new Map(marked.map(({ id, epoch }) => [id, epoch]));
+  return picked.flatMap((shard) => {
+    const epoch = epochs.get(shard.id);
+    return epoch === undefined ? [] : { ...shard, epoch, offeredAtMs: params.nowMs };
+  });
 }
 
 export async function withdrawOffers(
