@@ -1,5 +1,6 @@
 import { isTerminal, toJobStatus } from '@batch-infer/contracts';
 import type { Job } from '@batch-infer/contracts/native';
+import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { OfferPublisher } from '@batch-infer/transport';
 import { Inject, Injectable } from '@nestjs/common';
 import { isUploadedFile } from '../files/files.js';
@@ -38,7 +39,13 @@ export class JobViews {
     this.#publisher = publisher;
   }
 
-  async of(job: JobRecord): Promise<Job> {
+  /** A page of jobs; the runners are asked for once. */
+  async page(jobs: readonly JobRecord[]): Promise<Job[]> {
+    const runners = jobs.some(({ state }) => !isTerminal(state)) ? await this.#runners() : [];
+    return await Promise.all(jobs.map((job) => this.of(job, runners)));
+  }
+
+  async of(job: JobRecord, knownRunners?: readonly RunnerReport[]): Promise<Job> {
     const nowMs = this.#clock.nowMs();
     const ended = isTerminal(job.state);
     const activity = ended
@@ -48,7 +55,9 @@ export class JobViews {
     const settled = job.succeeded + job.failed + job.cancelled + job.expired;
     const left = ended ? 0 : Math.max(0, job.total - settled);
     const running = Math.min(activity.runningItems, left);
-    const queue = ended ? { position: null, waiting_for: [] } : await this.#queue(job, activity, nowMs);
+    const queue = ended
+      ? { position: null, waiting_for: [] }
+      : await this.#queue(job, activity, knownRunners ?? (await this.#runners()), nowMs);
     return {
       id: job.id,
       object: 'job',
@@ -93,15 +102,24 @@ export class JobViews {
     };
   }
 
-  async #queue(job: JobRecord, activity: JobActivity, nowMs: number): Promise<Job['queue']> {
+  async #runners(): Promise<RunnerReport[]> {
+    const runners = await this.#ledger.listRunners({ seenAfterMs: this.#clock.nowMs() - RUNNER_SEEN_MS });
+    return runners.map(({ report }) => report);
+  }
+
+  async #queue(
+    job: JobRecord,
+    activity: JobActivity,
+    runners: readonly RunnerReport[],
+    nowMs: number,
+  ): Promise<Job['queue']> {
     const waits = job.state === 'queued' && activity.runningItems === 0;
     const ahead = waits ? await this.#ledger.queuePosition({ jobId: job.id }) : null;
-    const runners = await this.#ledger.listRunners({ seenAfterMs: nowMs - RUNNER_SEEN_MS });
     const movedAtMs = Math.max(job.queuedAtMs ?? 0, job.startedAtMs ?? 0, activity.oldestSettledAtMs ?? 0);
     return {
       position: ahead === null ? null : ahead.jobsAhead + 1,
       waiting_for: waitingReasons(job, {
-        runners: runners.map(({ report }) => report),
+        runners,
         transport: this.#publisher.health(),
         runningItems: activity.runningItems,
         recentItems: activity.settledItems,

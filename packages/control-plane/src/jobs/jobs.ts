@@ -141,15 +141,17 @@ export class Jobs {
   }
 
   /**
-   * Runs items of an ended job again, under the same id and with a new completion window.
+   * Runs items of an ended job again, under the same id and with a new completion window. With `repeated` the request
+   * may have come before: a job that is running then is the answer to it.
    * @throws DomainError `not_found`, `job_not_ended`, `nothing_to_retry`, `invalid_request` (its input was deleted)
    */
   async retry(params: {
     projectId: string;
     id: string;
     statuses: readonly RetryStatus[];
-  }): Promise<JobRecord> {
-    const { projectId, id, statuses } = params;
+    repeated: boolean;
+  }): Promise<{ job: JobRecord; replayed: boolean }> {
+    const { projectId, id, statuses, repeated } = params;
     const job = await this.get(projectId, id);
     const nowMs = this.#clock.nowMs();
     const expiresAtMs = nowMs + windowMs(job.completionWindow);
@@ -158,6 +160,7 @@ export class Jobs {
       case undefined:
         throw notFound(id);
       case 'running':
+        if (repeated) return { job, replayed: true };
         throw new DomainError(
           'job_not_ended',
           `Job ${id} has not ended; items can be run again when it has. Wait for it, or cancel it first.`,
@@ -176,7 +179,7 @@ export class Jobs {
         await this.#deleteFiles(projectId, retried.obsoleteFileIds);
         this.#signals.emit('work-ready');
         this.#signals.emit('job-changed', job.id);
-        return retried.job;
+        return { job: retried.job, replayed: false };
     }
   }
 

@@ -98,7 +98,7 @@ export class JobsController {
       limit: limitOf(query),
       filter: filterOf(query),
     });
-    const data = await Promise.all(jobs.map((job) => this.#views.of(job)));
+    const data = await this.#views.page(jobs);
     return {
       object: 'list',
       data,
@@ -152,11 +152,27 @@ export class JobsController {
     return await this.#views.of(await this.#jobs.cancel(projectId, id));
   }
 
+  /** With an `Idempotency-Key`, or when an SDK repeats it by itself, a job that runs again already is the answer. */
   @Post(':id/retry')
   @HttpCode(202)
-  async retry(@ProjectId() projectId: string, @Param('id') id: string, @Body() body: unknown): Promise<Job> {
+  async retry(
+    @ProjectId() projectId: string,
+    @Param('id') id: string,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+    @Body() body: unknown,
+  ): Promise<Job> {
     const { status } = parseWith(retryJobRequest, body);
-    return await this.#views.of(await this.#jobs.retry({ projectId, id, statuses: status ?? ['failed'] }));
+    const { key, isRetry } = idempotencyOf(request, projectId, 'POST /v1/jobs/{id}/retry');
+    const repeated = key !== null || isRetry;
+    const { job, replayed } = await this.#jobs.retry({
+      projectId,
+      id,
+      statuses: status ?? ['failed'],
+      repeated,
+    });
+    if (replayed) reply.header(IDEMPOTENT_REPLAYED_HEADER, 'true');
+    return await this.#views.of(job);
   }
 
   async #accepted(reply: FastifyReply, { job, replayed }: CreatedJob): Promise<Job> {
