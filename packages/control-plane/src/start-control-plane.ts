@@ -5,6 +5,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { AppModule } from './app.module.js';
 import { startBackground } from './boot/background.js';
 import { listenError, originOf, refuseOpenBind } from './boot/bind-address.js';
+import { boundedClose } from './boot/close-server.js';
 import { Heartbeat } from './boot/heartbeat.js';
 import { fastifyOptions, prepareFastify } from './boot/http-server.js';
 import {
@@ -23,9 +24,6 @@ import { systemClock } from './ports/clock.js';
 import { Signals } from './ports/signals.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
 import { Metrics } from './telemetry/metrics.js';
-
-/** Requests that run when the server stops may take this long to end. */
-const DRAIN_MS = 10_000;
 
 export interface ControlPlane {
   /** Origin of the bound address, such as `http://127.0.0.1:8080`. */
@@ -80,7 +78,8 @@ export async function startControlPlane(
     );
     await prepareFastify(app.getHttpAdapter().getInstance(), logger);
     await app.init();
-    undo.add(() => closeApp(app));
+    const closeServer = boundedClose(app.getHttpServer());
+    undo.add(() => closeServer(() => app.close()));
 
     const sessions = app.get(RunnerSessions);
     await sessions.start();
@@ -116,14 +115,4 @@ async function listen(app: NestFastifyApplication, config: ControlPlaneConfig): 
   const address = app.getHttpServer().address();
   const port = typeof address === 'object' && address !== null ? address.port : config.port;
   return originOf(config.host, port);
-}
-
-/** Running requests end by themselves, up to a limit; whoever is left then is cut off. */
-async function closeApp(app: NestFastifyApplication): Promise<void> {
-  const cut = setTimeout(() => app.getHttpServer().closeAllConnections(), DRAIN_MS);
-  try {
-    await app.close();
-  } finally {
-    clearTimeout(cut);
-  }
 }
