@@ -41,7 +41,7 @@ const BODY_DEPTH = LIMITS.lineDepth + 4;
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /** @throws DomainError `invalid_json` that says where, and never quotes the body. */
-export function parseJson(bytes: Buffer): unknown {
+function parseJson(bytes: Buffer): unknown {
   if (nestsDeeperThan(bytes, BODY_DEPTH)) {
     throw new DomainError('invalid_json', `The body nests deeper than ${BODY_DEPTH} levels.`);
   }

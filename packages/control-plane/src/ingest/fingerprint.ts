@@ -12,7 +12,7 @@ export function fingerprintOf(...parts: readonly unknown[]): string {
 }
 
 /** JSON with the keys of every object sorted. */
-export function canonicalJson(value: unknown): string {
+function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (typeof value === 'object' && value !== null) {
     const members = Object.entries(value)

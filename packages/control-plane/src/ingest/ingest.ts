@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { LIMITS } from '@batch-infer/contracts';
+import { type InputError, LIMITS } from '@batch-infer/contracts';
 import type { JsonlScanner, ScanResult } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
@@ -106,15 +106,21 @@ export async function drain(source: Readable, maxBytes: number = LIMITS.fileByte
  * Refuses an input with bad lines: the first one in the message, up to 100 in `errors`.
  * @throws DomainError `invalid_file` or `empty_file`
  */
-export function assertGoodInput(scan: ScanResult): void {
-  const first = scan.errors[0];
+export function assertGoodInput({
+  errors,
+  errorCount,
+}: {
+  errors: readonly InputError[];
+  errorCount: number;
+}): void {
+  const first = errors[0];
   if (first === undefined) return;
-  const more = scan.errorCount > 1 ? ` (+${scan.errorCount - 1} more)` : '';
+  const more = errorCount > 1 ? ` (+${errorCount - 1} more)` : '';
   throw new DomainError(
     first.code === 'empty_file' ? 'empty_file' : 'invalid_file',
     `${first.message}.${more}`,
     {
-      errors: scan.errors,
+      errors,
       ...(first.param === null ? {} : { param: first.param }),
     },
   );

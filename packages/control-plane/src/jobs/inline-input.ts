@@ -1,6 +1,6 @@
 import type { InputError } from '@batch-infer/contracts';
 import type { ScanResult } from '@batch-infer/contracts/jsonl';
-import { DomainError } from '../errors.js';
+import { assertGoodInput } from '../ingest/ingest.js';
 
 /** Work handed over inside the JSON of the request. */
 export type InlineInput =
@@ -19,13 +19,7 @@ export function encodeInline(input: InlineInput): Buffer {
  */
 export function assertInlineItems(scan: ScanResult, input: InlineInput): void {
   const errors = scan.errors.map((error) => toInlineError(error, input));
-  const first = errors[0];
-  if (first === undefined) return;
-  const more = scan.errorCount > 1 ? ` (+${scan.errorCount - 1} more)` : '';
-  throw new DomainError('invalid_file', `${first.message}.${more}`, {
-    errors,
-    ...(first.param === null ? {} : { param: first.param }),
-  });
+  assertGoodInput({ errors, errorCount: scan.errorCount });
 }
 
 function toInlineError(error: InputError, input: InlineInput): InputError {

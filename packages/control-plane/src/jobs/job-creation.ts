@@ -17,7 +17,7 @@ import { itemsByModel, type Judgement, judge, modelOf, shardsOf } from './judge.
 import { assertOptions, internalInput, newJob } from './new-job.js';
 
 /** Up to so many shards a job is planned in the transaction that creates it. */
-export const INLINE_PLAN_SHARDS = 64;
+const INLINE_PLAN_SHARDS = 64;
 
 export interface CreatedJob {
   readonly job: JobRecord;
@@ -86,7 +86,7 @@ export class JobCreation {
   async fromFile(params: CreateParams & { fileId: string }): Promise<CreatedJob> {
     assertOptions(params.options);
     const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'file_id');
-    assertJudged(judge({ summary, options: params.options, sameEndpoint: false }));
+    assertGoodInput(judge({ summary, options: params.options, sameEndpoint: false }));
     const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
     return await this.#create({
       ...params,
@@ -121,7 +121,7 @@ export class JobCreation {
   async planFile(params: { projectId: string; fileId: string; options: JobOptions }): Promise<JobPlan> {
     assertOptions(params.options);
     const { summary } = await this.#inputFile(params.projectId, params.fileId, 'file_id');
-    assertJudged(judge({ summary, options: params.options, sameEndpoint: false }));
+    assertGoodInput(judge({ summary, options: params.options, sameEndpoint: false }));
     return toPlan(summary, params.options);
   }
 
@@ -250,16 +250,6 @@ function scanOptions(options: JobOptions): ScanOptions {
     ...(model === null ? {} : { model }),
     ...(options.defaults === undefined ? {} : { defaults: options.defaults }),
   };
-}
-
-function assertJudged({ errors, errorCount }: Judgement): void {
-  const first = errors[0];
-  if (first === undefined) return;
-  const more = errorCount > 1 ? ` (+${errorCount - 1} more)` : '';
-  throw new DomainError('invalid_file', `${first.message}.${more}`, {
-    errors,
-    ...(first.param === null ? {} : { param: first.param }),
-  });
 }
 
 const toPlan = (summary: ScanSummary, options: JobOptions): JobPlan => ({

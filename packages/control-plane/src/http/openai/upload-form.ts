@@ -6,7 +6,7 @@ import { type FileOptions, safeFilename } from '../../files/files.js';
 import { drain } from '../../ingest/ingest.js';
 
 /** What OpenAI lets files be for. Only `batch` files have their lines judged. */
-export const FILE_PURPOSES = ['batch', 'assistants', 'fine-tune', 'vision', 'user_data', 'evals'] as const;
+const FILE_PURPOSES = ['batch', 'assistants', 'fine-tune', 'vision', 'user_data', 'evals'] as const;
 
 /**
  * Reads an upload's parts in whatever order they come: Node sends `file` first, Python `purpose`. The file is handed to
