@@ -1,5 +1,6 @@
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
+import { formatLogLine } from '../local/log-line.js';
 import { readyLine } from '../local/ready-line.js';
 import { LocalStack } from '../local/stack.js';
 import { DATA_OPTIONS, ENGINE_OPTIONS } from '../settings/options.js';
@@ -41,7 +42,7 @@ async function run({ settings, io, interrupts }: CommandContext): Promise<number
     io: { ...io, environment: { ...quiet, ...io.environment } },
     interrupts,
     say,
-    onLine: (part, line) => say(`[${part}] ${line}`),
+    onLine: (part, line) => say(`[${part}] ${formatLogLine(line)}`),
   });
   say(`serving ${stack.models.join(', ')}`);
   io.writeError(readyLine('up', stack.url));

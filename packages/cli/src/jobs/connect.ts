@@ -1,4 +1,5 @@
 import type { BatchInfer } from '@batch-infer/sdk';
+import { usageError } from '../cli-error.js';
 import type { Settings } from '../settings/settings.js';
 
 /** Retries of the first contact: somebody who forgot to start a server should not wait long. */
@@ -11,9 +12,13 @@ export async function connect(settings: Settings): Promise<BatchInfer> {
   const { BatchInfer } = await import('@batch-infer/sdk');
   const baseUrl = settings.text('base-url');
   const apiKey = settings.text('api-key');
-  return new BatchInfer({
-    maxRetries: FIRST_CONTACT_RETRIES,
-    ...(baseUrl === undefined ? {} : { baseUrl }),
-    ...(apiKey === undefined ? {} : { apiKey }),
-  });
+  try {
+    return new BatchInfer({
+      maxRetries: FIRST_CONTACT_RETRIES,
+      ...(baseUrl === undefined ? {} : { baseUrl }),
+      ...(apiKey === undefined ? {} : { apiKey }),
+    });
+  } catch (error) {
+    throw usageError(error instanceof Error ? error.message : String(error));
+  }
 }

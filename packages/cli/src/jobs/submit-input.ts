@@ -1,5 +1,4 @@
 import type { BatchInfer, JobHandle, SubmitFileOptions } from '@batch-infer/sdk';
-import { EXIT } from '../exit-codes.js';
 import { plural } from '../terminal/format.js';
 import type { Talk } from '../terminal/talk.js';
 import { toWireJson } from '../terminal/wire-json.js';
@@ -27,15 +26,15 @@ export async function submitInput(
     if (!(error instanceof BadRequestError) || error.errors.length === 0) throw error;
     const lines = error.errors.filter(({ line }) => line !== null);
     if (lines.length === 0) throw error;
-    // The server names at most 100; how many there are in all stands in its sentence.
-    const count = Number(/(\d+) (?:errors|faults|bad lines)/.exec(error.message)?.[1] ?? error.errors.length);
+    // The server names at most 100; its sentence says how many more there are.
+    const more = Number(/\(\+(\d+) more\)/.exec(error.message)?.[1] ?? 0);
     const exitCode = await reportRefusedInput(
       talk,
       input.name,
       error.errors,
-      Math.max(count, error.errors.length),
+      Math.max(more + 1, error.errors.length),
     );
-    return { outcome: 'refused', exitCode: exitCode === EXIT.ok ? EXIT.usage : exitCode };
+    return { outcome: 'refused', exitCode };
   }
 }
 

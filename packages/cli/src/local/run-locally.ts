@@ -7,6 +7,7 @@ import { reportRefusedInput } from '../jobs/refused-input.js';
 import { submitInput } from '../jobs/submit-input.js';
 import type { ResultFile } from '../output/result-file.js';
 import type { Talk } from '../terminal/talk.js';
+import { formatLogLine } from './log-line.js';
 import { LocalStack } from './stack.js';
 
 export interface LocalRun {
@@ -36,7 +37,7 @@ export async function runLocally(run: LocalRun): Promise<number> {
     runnerVariables: { BATCH_INFER_MODEL: onlyModel(report.models, options.model) },
     say: (text) => talk.say(text),
     onLine: (part, line) => {
-      if (verbose) talk.warn(`[${part}] ${line}`);
+      if (verbose) talk.warn(`[${part}] ${formatLogLine(line)}`);
     },
   });
   stack.requireModels(Object.keys(report.models), input.name);

@@ -40,7 +40,7 @@ export function describeFailures(job: Job): string {
 
 /** The message with its line, unless it names it itself. */
 export const placed = (line: number | null, message: string): string =>
-  line === null || message.startsWith(`Line ${line}:`) ? message : `line ${line}: ${message}`;
+  line === null || /^line \d/i.test(message) ? message : `line ${line}: ${message}`;
 
 /** One line about an ended job. */
 export function summaryLine(job: Job): string {

@@ -1,0 +1,111 @@
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { memoryIo } from '../../test-support/fixtures.js';
+import { toOpenAiLine } from './openai-line.js';
+import { ResultFile } from './result-file.js';
+
+let folder = '';
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'batch-infer-cli-'));
+});
+afterEach(async () => {
+  await chmod(folder, 0o700);
+  await rm(folder, { recursive: true });
+});
+
+const prepare = (name = 'out.jsonl') => ResultFile.prepare(name, memoryIo({}, folder));
+const read = (name: string) => readFile(join(folder, name), 'utf8');
+
+describe('a result file', () => {
+  it('appears under its name only when it is whole', async () => {
+    const file = await prepare();
+    await file.begin('job_1', 'native');
+    await file.writeLine('{"index":0}');
+    expect(await readdir(folder)).not.toContain('out.jsonl');
+    await file.writeLine('{"index":1}');
+    await file.finish();
+    expect(await read('out.jsonl')).toBe('{"index":0}\n{"index":1}\n');
+    expect(await readdir(folder)).toEqual(['out.jsonl']);
+  });
+
+  it('goes on behind the last whole line of an interrupted run of the same job', async () => {
+    await using first = await prepare();
+    await first.begin('job_1', 'native');
+    await first.writeLine('{"index":0}');
+    await first[Symbol.asyncDispose]();
+    await writeFile(join(folder, 'out.jsonl.part'), '{"index":0}\n{"index":1}\n{"ind');
+    const second = await prepare();
+    expect(await second.begin('job_1', 'native')).toBe(2);
+    await second.writeLine('{"index":2}');
+    await second.finish();
+    expect(await read('out.jsonl')).toBe('{"index":0}\n{"index":1}\n{"index":2}\n');
+  });
+
+  it.each([
+    ['another job', 'job_2', 'native'],
+    ['another format', 'job_1', 'openai'],
+  ])('starts anew for %s', async (_name, jobId, format) => {
+    await using first = await prepare();
+    await first.begin('job_1', 'native');
+    await first.writeLine('{"old":true}');
+    await first[Symbol.asyncDispose]();
+    const second = await prepare();
+    expect(await second.begin(jobId, format)).toBe(0);
+    await second.writeLine('{"new":true}');
+    await second.finish();
+    expect(await read('out.jsonl')).toBe('{"new":true}\n');
+  });
+
+  it('replaces an older file of that name, at the end only', async () => {
+    await writeFile(join(folder, 'out.jsonl'), 'old\n');
+    const file = await prepare();
+    await file.begin('job_1', 'native');
+    expect(await read('out.jsonl')).toBe('old\n');
+    await file.finish();
+    expect(await read('out.jsonl')).toBe('');
+  });
+
+  it('leaves nothing behind when nothing was begun', async () => {
+    await prepare();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('finds out beforehand that it cannot be written, and says why', async () => {
+    await mkdir(join(folder, 'dir'));
+    await writeFile(join(folder, 'plain'), '');
+    await expect(prepare('dir')).rejects.toMatchObject({
+      exitCode: 2,
+      message: 'Cannot write dir: it is a folder',
+    });
+    await expect(prepare('nowhere/out.jsonl')).rejects.toThrow(/there is no folder .*nowhere/);
+    await expect(prepare('plain/out.jsonl')).rejects.toThrow(/is not a folder/);
+  });
+});
+
+describe('lines in OpenAI format', () => {
+  it('carry the body of a success and the error of a failure', () => {
+    const line = (text: string, status: 'succeeded' | 'expired') => ({
+      text,
+      index: 3,
+      status,
+      cursor: null,
+    });
+    const good = toOpenAiLine('job_ab', line('{"index":3,"custom_id":"a","response":{"x":1}}', 'succeeded'));
+    expect(JSON.parse(good)).toEqual({
+      id: 'batch_req_ab_3',
+      custom_id: 'a',
+      response: { status_code: 200, request_id: 'req_ab_3', body: { x: 1 } },
+      error: null,
+    });
+    const text =
+      '{"index":3,"custom_id":"a","error":{"code":"job_expired","type":"batch_expired","message":"late"}}';
+    expect(JSON.parse(toOpenAiLine('job_ab', line(text, 'expired')))).toEqual({
+      id: 'batch_req_ab_3',
+      custom_id: 'a',
+      response: null,
+      error: { code: 'job_expired', message: 'late' },
+    });
+  });
+});
