@@ -100,7 +100,7 @@ describe('I13: time in which the ledger was away is forgiven', () => {
     const [offer] = cases.recorder.offers;
     if (!offer) throw new Error('nothing was offered');
     const lease = await cases.take(offer);
-    const broken = { ...cases.ledger, check: async () => Promise.reject(new Error('away')) };
+    const broken = { ...cases.ledger, listExpired: async () => Promise.reject(new Error('away')) };
     const outages = new OutageWatch({ thresholdMs: 5_000, alone: false, lastAliveMs: cases.clock.nowMs() });
     const away = new Sweeper(broken, cases.clock, cases.config, cases.signals, cases.metrics);
     const back = new Sweeper(cases.ledger, cases.clock, cases.config, cases.signals, cases.metrics);

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
-import type { ShardRecord } from '../ports/records.js';
+import type { JobRecord, ShardRecord } from '../ports/records.js';
 import type { Signals } from '../ports/signals.js';
 import { Metrics } from '../telemetry/metrics.js';
 import { CLOCK, CONFIG, LEDGER, SIGNALS } from '../tokens.js';
@@ -36,24 +36,28 @@ export class Sweeper {
 
   /** One sweep; the single items that lost too many leases, for `PoisonedItems` to fail. */
   async tick(outages: OutageWatch): Promise<readonly ShardRecord[]> {
-    await this.#forgiveOutage(outages);
+    const expired = await this.#listExpired(outages);
+    const nowMs = this.#clock.nowMs();
+    const outageMs = outages.alive(nowMs);
+    if (outageMs > 0) {
+      // I13, and first of all: what seems to be over now may not be after that.
+      await this.#ledger.forgiveOutage({ leaseMs: this.#config.leaseMs, outageMs, nowMs });
+      return [];
+    }
     const poisoned = await this.#expireLeases();
-    await this.#expireJobs();
+    await this.#expireJobs(expired);
     await this.#advanceStopping();
     return poisoned;
   }
 
-  /** I13, and first of all: nothing expires for time in which the ledger was away. */
-  async #forgiveOutage(outages: OutageWatch): Promise<void> {
+  /** The first question of a sweep, by which it is also seen whether the ledger answers at all. */
+  async #listExpired(outages: OutageWatch): Promise<JobRecord[]> {
     try {
-      await this.#ledger.check();
+      return await this.#ledger.listExpired({ nowMs: this.#clock.nowMs(), limit: BATCH });
     } catch (error) {
       outages.failed();
       throw error;
     }
-    const nowMs = this.#clock.nowMs();
-    const outageMs = outages.alive(nowMs);
-    if (outageMs > 0) await this.#ledger.forgiveOutage({ leaseMs: this.#config.leaseMs, outageMs, nowMs });
   }
 
   async #expireLeases(): Promise<readonly ShardRecord[]> {
@@ -67,8 +71,8 @@ export class Sweeper {
     return ended.poisoned;
   }
 
-  async #expireJobs(): Promise<void> {
-    for (const { id } of await this.#ledger.listExpired({ nowMs: this.#clock.nowMs(), limit: BATCH })) {
+  async #expireJobs(expired: readonly JobRecord[]): Promise<void> {
+    for (const { id } of expired) {
       const stopped = await this.#ledger.stopJob({
         projectId: null,
         id,

@@ -1,4 +1,4 @@
-import { type Logger, pino, stdSerializers } from 'pino';
+import { type Logger, pino } from 'pino';
 
 export type { Logger } from 'pino';
 
@@ -13,7 +13,7 @@ export function createLogger(params: { level: string }): Logger {
       base: { service: 'control-plane' },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
-      serializers: { error: stdSerializers.err },
+      serializers: { error: describeError, err: describeError },
     },
     pino.destination({ dest: 2, sync: true }),
   );
@@ -21,3 +21,18 @@ export function createLogger(params: { level: string }): Logger {
 
 /** Logs nothing: for tests and for programs that embed the control plane. */
 export const silentLogger = (): Logger => pino({ level: 'silent' });
+
+/**
+ * What is logged of an error: name, message, code and stack, and the same of its cause. Everything else that drivers hang
+ * on their errors is left out: a database's `detail` quotes the row, and with it what clients sent.
+ */
+export function describeError(error: unknown): object {
+  if (!(error instanceof Error)) return { type: typeof error };
+  return {
+    type: error.name,
+    message: error.message,
+    ...('code' in error && typeof error.code === 'string' ? { code: error.code } : {}),
+    stack: error.stack,
+    ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }),
+  };
+}
