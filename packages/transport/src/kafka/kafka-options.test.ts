@@ -64,7 +64,7 @@ describe('parseKafkaOptions', () => {
       TLS_KEY: pem,
     });
     expect(options.sasl).toEqual({ mechanism: 'scram-sha-512', username: 'u', password: 'p' });
-    expect(options.tls).toEqual({ ca: pem, certificate: pem.trim(), key: pem.trim() });
+    expect(options.tls).toEqual({ ca: pem, certificate: pem, key: pem });
     expect(parse({ TLS: 'true' }).tls).toEqual({ ca: null, certificate: null, key: null });
     expect(parse({ TLS: '0' }).tls).toBeNull();
   });

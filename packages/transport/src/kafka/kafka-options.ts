@@ -127,8 +127,8 @@ export function parseKafkaOptions(
 ): KafkaOptions {
   const settings: Record<string, string> = {};
   for (const name of Object.keys(schema.shape)) {
-    const value = environment[PREFIX + name]?.trim();
-    if (value !== undefined && value !== '') settings[name] = value;
+    const value = environment[PREFIX + name];
+    if (value !== undefined && value.trim() !== '') settings[name] = value;
   }
   if (overrides.brokers && overrides.brokers.length > 0) settings.BROKERS = overrides.brokers.join(',');
   const parsed = schema.safeParse(settings);
