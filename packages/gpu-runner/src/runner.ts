@@ -188,6 +188,7 @@ class RunnerProcess implements Runner {
   async dispose(): Promise<void> {
     this.#ready = false;
     this.#stopping.abort();
+    this.#leases?.abandon();
     await Promise.allSettled([this.#fleet?.close(this.#hurry.signal.aborted), this.#metrics?.close()]);
     await this.#server.close();
   }

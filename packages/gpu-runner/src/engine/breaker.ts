@@ -38,12 +38,12 @@ export type BreakerEvent =
 export const CLOSED: BreakerState = { kind: 'closed', failures: 0 };
 
 const FAILURES_TO_OPEN = 5;
-const OPEN_CEILINGS_MS = [500, 1_000, 2_000, 3_000];
+const OPEN_CEILINGS_MS = [500, 1_000, 2_000];
 /**
  * An engine that claims to be healthy and fails everything for so long may be right: then its items are bad. More of
  * them are sent at each trial, so that they come to their own end.
  */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 10_000;
 const MAX_TRIAL_ITEMS = 256;
 /** A healthy engine that has not failed its trial by then works on it: a long generation must not keep the rest out. */
 const TRIAL_MS = 2_000;
@@ -95,7 +95,7 @@ function revived(state: BreakerState, nowMs: number): BreakerState {
 
 function halfOpened(state: BreakerState & { kind: 'open' }, nowMs: number): BreakerState {
   const patientMs = nowMs - state.openedAtMs - PATIENCE_MS;
-  const trials = patientMs < 0 ? 1 : Math.min(MAX_TRIAL_ITEMS, 2 ** (1 + Math.floor(patientMs / 3_000)));
+  const trials = patientMs < 0 ? 1 : Math.min(MAX_TRIAL_ITEMS, 2 ** (1 + Math.floor(patientMs / 2_000)));
   return {
     kind: 'half_open',
     openedAtMs: state.openedAtMs,

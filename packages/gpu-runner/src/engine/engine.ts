@@ -133,14 +133,16 @@ export class Engine {
     };
   }
 
-  send(request: EngineRequest): EngineCall {
+  /** `trial`: it is one of the few that show whether the engine works again. */
+  send(request: EngineRequest): { readonly call: EngineCall; readonly trial: boolean } {
+    const trial = this.onTrial;
     this.load.inFlight += 1;
     this.#apply({ type: 'sent' });
-    return this.#client.post(request);
+    return { call: this.#client.post(request), trial };
   }
 
   /** To be called once for every `send`, before its outcome is acted on. `null`: we ended it ourselves. */
-  async received(verdict: Verdict | null): Promise<Blame> {
+  async received(verdict: Verdict | null, trial: boolean): Promise<Blame> {
     this.load.inFlight -= 1;
     const wasOpen = this.#breaker.kind === 'open';
     if (verdict === null) this.#apply({ type: 'unsettled' });
@@ -148,7 +150,7 @@ export class Engine {
       this.load.note(verdict);
       if (verdict.ok || !BREAKER_FAILURES.has(verdict.code)) {
         this.#apply({ type: !verdict.ok && verdict.code === 'engine_overloaded' ? 'unsettled' : 'success' });
-      } else return this.#failed(verdict, wasOpen);
+      } else return this.#failed(verdict, trial, wasOpen);
     }
     return { excused: false, engineDied: false };
   }
@@ -180,13 +182,12 @@ export class Engine {
     return healthOf(raced ? await this.#client.get('/health', HEALTH_TIMEOUT_MS) : reply);
   }
 
-  async #failed(verdict: Verdict & { ok: false }, wasOpen: boolean): Promise<Blame> {
-    const trial = this.#breaker.kind === 'half_open';
+  async #failed(verdict: Verdict & { ok: false }, trial: boolean, wasOpen: boolean): Promise<Blame> {
     this.#apply({ type: 'failure' });
     // A broken connection is the engine's death or an accident: its health tells which.
     const health = TRANSPORT_FAILURES.has(verdict.code) ? await this.checkHealth() : this.#health;
     const dead = health === 'dead';
-    const interrupted = verdict.broken === 'silent' || verdict.broken === 'partial';
+    const interrupted = verdict.broken !== null && verdict.broken !== 'refused';
     const opened = !trial && (wasOpen || this.#breaker.kind === 'open');
     return { excused: dead || opened, engineDied: dead && interrupted };
   }

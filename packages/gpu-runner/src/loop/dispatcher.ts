@@ -20,6 +20,16 @@ export interface DispatcherOptions {
   readonly onProgress: () => void;
 }
 
+/** One request that came back. */
+interface Attempt {
+  readonly item: WorkItem;
+  readonly engine: Engine;
+  readonly ms: number;
+  readonly requestId: string;
+  /** It was to show whether the engine works again. */
+  readonly trial: boolean;
+}
+
 interface ModelLane {
   readonly queue: ItemQueue;
   /** Items that two engines died under: each runs with an engine for itself. */
@@ -129,31 +139,26 @@ export class Dispatcher {
     if (remainingMs <= 0) return;
     const timeoutMs = Math.min(lease.item_timeout_ms, remainingMs);
     const requestId = newId('req');
-    const call = engine.send({ path: item.path, body: item.body, requestId, timeoutMs });
+    const { call, trial } = engine.send({ path: item.path, body: item.body, requestId, timeoutMs });
     item.call = call;
     void call.reply.then((reply) => {
       item.call = null;
       const expired = reply.kind === 'timeout' && timeoutMs < lease.item_timeout_ms;
       const verdict = expired ? null : classify(item.path, reply);
-      return this.#answered(item, engine, verdict, reply.ms, requestId);
+      return this.#answered({ item, engine, ms: reply.ms, requestId, trial }, verdict);
     });
   }
 
-  async #answered(
-    item: WorkItem,
-    engine: Engine,
-    verdict: Verdict | null,
-    ms: number,
-    requestId: string,
-  ): Promise<void> {
+  async #answered(attempt: Attempt, verdict: Verdict | null): Promise<void> {
+    const { item, engine, ms, requestId, trial } = attempt;
     engine.exclusive = false;
     const { stats } = this.#options;
     stats.attempts += 1;
     stats.attemptMs += ms;
     if (verdict === null || !isAlive(item.run)) {
-      await engine.received(verdict);
+      await engine.received(verdict, trial);
     } else if (verdict.ok) {
-      void engine.received(verdict);
+      void engine.received(verdict, trial);
       this.#streaks.delete(engine);
       this.#noise.record({ succeeded: true, failures: item.history.charged });
       stats.succeeded += 1;
@@ -165,30 +170,24 @@ export class Dispatcher {
       this.#end(item, segmentLineOf({ item, verdict, attempts, ms, requestId }));
     } else {
       stats.countFailure(verdict.code);
-      const blame = await engine.received(verdict);
+      const blame = await engine.received(verdict, trial);
       // Judging may have taken a look at the engine's health: the shard may be gone by now.
-      if (isAlive(item.run)) this.#failed(item, engine, verdict, blame, ms, requestId);
+      if (isAlive(item.run)) this.#failed(attempt, verdict, blame);
     }
     this.fill();
   }
 
-  #failed(
-    item: WorkItem,
-    engine: Engine,
-    verdict: Failure,
-    blame: Blame,
-    ms: number,
-    requestId: string,
-  ): void {
-    if (verdict.broken === 'raced' && !item.raced) {
+  #failed({ item, engine, ms, requestId, trial }: Attempt, judged: Failure, blame: Blame): void {
+    if (judged.broken === 'raced' && !item.raced && !blame.engineDied) {
       // The engine closed an idle connection just then: it never saw the request.
       item.raced = true;
       this.#again(item, 0);
       return;
     }
     // A refusal shows an engine at work.
-    if (FAILURE_RULES[verdict.code].retry === 'final') this.#streaks.delete(engine);
-    const excused = blame.excused || this.#suspicious(item, engine, verdict.code);
+    if (FAILURE_RULES[judged.code].retry === 'final') this.#streaks.delete(engine);
+    const excused = blame.excused || (!trial && this.#suspicious(item, engine, judged.code));
+    const verdict = excused ? judged : unexcused(judged);
     if (blame.excused) this.#giveBack(engine);
     const decision = decideRetry({
       code: verdict.code,
@@ -279,5 +278,9 @@ export class Dispatcher {
     return lane;
   }
 }
+
+/** An engine that says it is going away, and stays, has failed this one request. */
+const unexcused = (verdict: Failure): Failure =>
+  verdict.code === 'engine_aborted' && verdict.status >= 500 ? { ...verdict, code: 'engine_error' } : verdict;
 
 const isAlive = (run: ShardRun): boolean => run.phase !== 'closed';

@@ -40,6 +40,7 @@ const BUFFER_SECONDS = 0.3;
 const BUFFER_MAX_ITEMS = 1_024;
 /** Waiting for a next attempt, items take no place, but not without end. */
 const DELAYED_MAX_ITEMS = 256;
+const ENOUGH_ITEMS = 16;
 const BUSY_MS = 50;
 const TROUBLE_MS = 1_000;
 
@@ -74,15 +75,28 @@ export class Feeder {
     this.check();
   }
 
-  /** Stops or starts delivery as the engines' need goes. Cheap: called at every completion. */
+  /**
+   * Stops or starts delivery as the engines' need goes. Cheap: called at every completion. Stops only when there is
+   * clearly enough: an offer that crosses a pause on the wire is lost until it is made again.
+   */
   check(): void {
     for (const group of this.#groups) {
-      const wanted = !this.#closed && this.#need(group) > 0;
-      if (group.subscription === null || wanted !== group.paused) continue;
-      group.paused = !wanted;
-      if (wanted) group.subscription.resume();
-      else group.subscription.pause();
+      const need = this.#closed ? Number.NEGATIVE_INFINITY : this.#need(group);
+      if (need > 0) this.#resume(group);
+      else if (need <= -ENOUGH_ITEMS) this.#pause(group);
     }
+  }
+
+  #pause(group: Group): void {
+    if (group.paused) return;
+    group.paused = true;
+    group.subscription?.pause();
+  }
+
+  #resume(group: Group): void {
+    if (!group.paused) return;
+    group.paused = false;
+    group.subscription?.resume();
   }
 
   /** Claims nothing any more. */
@@ -123,7 +137,7 @@ export class Feeder {
     if (this.#closed) return { outcome: 'busy', retryAfterMs: TROUBLE_MS };
     if (leases.holds(offer.shard_id)) return { outcome: 'taken' };
     if (this.#need(group) <= 0) {
-      this.check();
+      this.#pause(group);
       return { outcome: 'busy', retryAfterMs: BUSY_MS };
     }
     group.incoming += offer.items;

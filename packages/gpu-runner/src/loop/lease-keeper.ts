@@ -130,6 +130,11 @@ export class LeaseKeeper {
     if (run.phase === 'open') run.phase = 'closing';
   }
 
+  /** The end: what has not been settled by now never is. */
+  abandon(): void {
+    for (const run of this.runs) run.settler.stop();
+  }
+
   /** All lines were read: lines that should have been there never come. */
   readWhole(run: ShardRun, missing: boolean): void {
     if (run.undecided === 0) void run.settler.flush();

@@ -39,7 +39,7 @@ const UNCHARGED_CEILINGS_MS = [500, 1_000, 2_000, 4_000, 8_000];
 const EXCUSED_MS = 300;
 const HINT_MAX_MS = 60_000;
 /** Interruptions of one item that are nobody's fault; more than that is the item's own. */
-const FREE_INTERRUPTIONS = 10;
+const FREE_INTERRUPTIONS = 5;
 /** Engine deaths after which an item runs alone, and after which it has failed. */
 export const DEATHS_BEFORE_ALONE = 2;
 const DEATHS_BEFORE_FAILURE = 3;
