@@ -326,6 +326,17 @@ export function createConformance(world: () => LedgerWorld): void {
       expect(await world().finish(job, 'cancelled')).toMatchObject({ state: 'cancelled', cancelled: 4 });
     });
 
+    it('that has its shards is not planned again, whatever its state', async () => {
+      const job = await world().job({ shards: [2, 2] });
+      await world().claimNext(job);
+      const plan = { jobId: job.id, shards: shardsOf([4]), models: ['model-a'], nowMs: world().nowMs };
+      expect(await world().ledger.planJob(plan)).toBe(false);
+      await world().stop(job);
+      expect(await world().ledger.planJob(plan)).toBe(false);
+      expect(await world().ledger.refuseJob({ jobId: job.id, errors: [], nowMs: world().nowMs })).toBe(false);
+      expect(await world().shards(job)).toHaveLength(2);
+    });
+
     it('may have thousands of shards', async () => {
       const job = await world().job({ shards: Array.from({ length: 3_907 }, () => 256) });
       expect(job.total).toBe(1_000_192);

@@ -118,6 +118,18 @@ export function expiryConformance(world: () => LedgerWorld): void {
       }
     });
 
+    it('leaves no poisoned shard behind when its job is stopped', async () => {
+      const job = await world().job({ shards: [1] });
+      for (const _ of [1, 2, 3]) {
+        await world().claimNext(job);
+        world().nowMs += LEASE_MS;
+        await world().expire();
+      }
+      await world().stop(job);
+      expect((await world().expire()).poisoned).toEqual([]);
+      expect(await world().finish(job, 'cancelled')).toMatchObject({ cancelled: 1 });
+    });
+
     it('is ended by one of two sweepers', async () => {
       const job = await world().job({ shards: range(0, 10).map(() => 2) });
       for (const _ of range(0, 10)) await world().claimNext(job);

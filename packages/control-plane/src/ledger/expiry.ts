@@ -1,4 +1,4 @@
-import { newId } from '@batch-infer/contracts';
+import { countBits, newId } from '@batch-infer/contracts';
 import type { Insertable, Selectable } from 'kysely';
 import type { Ledger } from '../ports/ledger.js';
 import type { ShardRecord } from '../ports/records.js';
@@ -89,34 +89,26 @@ async function expireLease(
 export async function insertParts(
   { db }: Session,
   shard: ShardRow,
-  parts: readonly (ShardPart & { readonly state: 'ready' | 'stopped' | 'done' })[],
+  parts: readonly (ShardPart & { readonly state: 'ready' | 'stopped' })[],
 ): Promise<void> {
   const rows = parts.map((part): Insertable<ShardTable> => {
-    const doneItems = part.doneMask.reduce((sum, byte) => sum + bitsOf(byte), 0);
     return {
       ...shard,
       id: newId('shard', shard.job_created_at),
       first_item: shard.first_item + part.from,
       items: part.count,
       skip_items: shard.skip_items + part.from,
-      // A part whose items have all ended has nothing to run.
-      state: doneItems === part.count ? 'done' : part.state,
+      state: part.state,
       epoch: 0,
       done_mask: isEmpty(part.doneMask) ? null : part.doneMask,
       bad_mask: isEmpty(part.badMask) ? null : part.badMask,
-      done_items: doneItems,
+      done_items: countBits(part.doneMask),
       runner_id: null,
       lease_until: null,
       offered_at: null,
     };
   });
   await db.insertInto('shard').values(rows).execute();
-}
-
-function bitsOf(byte: number): number {
-  let count = 0;
-  for (let rest = byte; rest !== 0; rest &= rest - 1) count += 1;
-  return count;
 }
 
 async function listPoisoned({ db }: Database, limit: number): Promise<ShardRecord[]> {

@@ -107,6 +107,23 @@ export function leasesConformance(world: () => LedgerWorld): void {
       ]);
     });
 
+    it('are picked among no more jobs of a project than could be offered', async () => {
+      for (const _ of range(0, 5)) await world().job({ shards: [1] });
+      await world().job({ shards: [1], projectId: 'proj_two' });
+      const projects = new Map<string, number>();
+      await world().ledger.takeOffers({
+        staleBeforeMs: 0,
+        limit: 2,
+        nowMs: world().nowMs,
+        pick: (queues) => {
+          for (const { projectId } of queues) projects.set(projectId, (projects.get(projectId) ?? 0) + 1);
+          return [];
+        },
+      });
+      expect(Object.fromEntries(projects)).toEqual({ [world().project]: 2, proj_two: 1 });
+      expect(await offers(10), 'nothing was marked').toHaveLength(6);
+    });
+
     it('are not made for shards that are leased, done or stopped', async () => {
       const job = await world().job({ shards: [1, 1, 1] });
       const [first, second] = await world().shards(job);

@@ -23,11 +23,11 @@ describe('the lock of a data folder', () => {
   it('names the folder, the holder and the next step to whoever comes second', async () => {
     const lock = await lockDataFolder(folder);
     await expect(lockDataFolder(folder)).rejects.toThrow(
-      `The process ${process.pid} uses the data folder ${folder}. Stop it (kill ${process.pid}), or choose another folder with --data-dir.`,
+      `The process ${process.pid} uses the data folder ${folder}. Stop it (kill ${process.pid}), or choose another folder with --data.`,
     );
     lock.setUrl('http://127.0.0.1:4242');
     await expect(lockDataFolder(folder)).rejects.toThrow(
-      `The process ${process.pid}, which serves http://127.0.0.1:4242, uses the data folder ${folder}. Use that server, stop it (kill ${process.pid}), or choose another folder with --data-dir.`,
+      `The process ${process.pid}, which serves http://127.0.0.1:4242, uses the data folder ${folder}. Use that server, stop it (kill ${process.pid}), or choose another folder with --data.`,
     );
     writeFileSync(join(folder, 'lock.json'), 'damaged');
     await expect(lockDataFolder(folder)).rejects.toThrow('Another process uses the data folder');

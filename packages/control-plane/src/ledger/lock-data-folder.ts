@@ -76,7 +76,7 @@ function lockedMessage(dataDir: string, holder: Holder | null): string {
   const where = holder?.url ? `, which serves ${holder.url},` : '';
   const next =
     holder === null
-      ? 'Stop it, or choose another folder with --data-dir.'
-      : `${holder.url ? 'Use that server, stop it' : 'Stop it'} (kill ${holder.pid}), or choose another folder with --data-dir.`;
+      ? 'Stop it, or choose another folder with --data.'
+      : `${holder.url ? 'Use that server, stop it' : 'Stop it'} (kill ${holder.pid}), or choose another folder with --data.`;
   return `${who}${where} uses the data folder ${dataDir}. ${next}`;
 }

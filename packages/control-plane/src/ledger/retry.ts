@@ -1,4 +1,4 @@
-import { isTerminal, minusMask } from '@batch-infer/contracts';
+import { countBits, isTerminal, minusMask } from '@batch-infer/contracts';
 import type { Insertable, Selectable } from 'kysely';
 import type { Ledger } from '../ports/ledger.js';
 import type { Database, Session } from './dialect.js';
@@ -127,7 +127,7 @@ async function forgetOldLines(
       if (isEmpty(gone)) continue;
       changed.set(segment.sequence, { ...current, decided: minusMask(decided, gone) });
     }
-    count += plan.reopened.reduce((sum, byte) => sum + byte.toString(2).replaceAll('0', '').length, 0);
+    count += countBits(plan.reopened);
   }
   await upsert(session, 'segment', [...changed.values()]);
   return count;
