@@ -37,6 +37,8 @@ describe('toProblem', () => {
   it.each([
     [new NotFoundException('Cannot GET /canary'), 404, 'not_found'],
     [new StorageFullError('canary'), 507, 'storage_full'],
+    [Object.assign(new Error('canary'), { code: 'ECONNREFUSED' }), 503, 'unavailable'],
+    [new Error('canary', { cause: Object.assign(new Error('x'), { code: '57P01' }) }), 503, 'unavailable'],
     [
       Object.assign(new Error('canary'), { statusCode: 415, code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE' }),
       415,

@@ -53,6 +53,16 @@ export function toDomainError(error: unknown): DomainError {
   if (error instanceof BlobMissingError) {
     return new DomainError('internal_error', 'Stored bytes that should exist are missing.', { cause: error });
   }
+  if (isOutage(error)) {
+    return new DomainError(
+      'unavailable',
+      'The ledger or the blob store does not answer now. Nothing was done; try again soon.',
+      {
+        cause: error,
+        retryAfterSeconds: 2,
+      },
+    );
+  }
   const code = statusCode(error);
   if (code === null) {
     return new DomainError(
@@ -64,6 +74,34 @@ export function toDomainError(error: unknown): DomainError {
     );
   }
   return new DomainError(code, MESSAGES[code] ?? `${ERROR_RULES[code].title}.`, { cause: error });
+}
+
+/** Codes of connections that fail and of databases that cannot answer now; the causes of an error count too. */
+const OUTAGE_CODES: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'SQLITE_BUSY',
+  // PostgreSQL: connection failures, too many connections, shutting down, starting up.
+  '08000',
+  '08001',
+  '08003',
+  '08006',
+  '53300',
+  '57P01',
+  '57P02',
+  '57P03',
+]);
+
+function isOutage(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if ('code' in error && OUTAGE_CODES.has(error.code)) return true;
+  if (error instanceof AggregateError && error.errors.some(isOutage)) return true;
+  return isOutage(error.cause);
 }
 
 /** Errors of the framework, by their status: unknown routes, bodies it could not read. */

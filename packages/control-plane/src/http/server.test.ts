@@ -60,7 +60,9 @@ describe('the server', () => {
     ['POST', '/v1/jobs', 'application/json', '['.repeat(5_000), 400, 'invalid_json'],
     ['POST', '/v1/jobs', 'application/x-www-form-urlencoded', 'a=canary', 415, 'unsupported_media_type'],
     ['POST', '/v1/jobs', 'text/plain', 'canary', 415, 'unsupported_media_type'],
-    ['POST', '/v1/jobs?surprise=1', 'application/x-ndjson', '{}', 400, 'invalid_parameter'],
+    ['POST', '/v1/jobs?surprise=1', 'application/x-ndjson; charset=utf-8', '{}', 400, 'invalid_parameter'],
+    ['POST', '/v1/batches', 'application/x-ndjson', '{}', 400, 'missing_parameter'],
+    ['POST', '/v1/jobs', 'multipart/form-data; boundary=x', '--x--\r\n', 400, 'invalid_request'],
   ] as const)('answers %s %s (%s) with a problem', async (method, url, type, payload, status, code) => {
     const answer = await api.fastify.inject({
       method,

@@ -95,14 +95,14 @@ describe('Ingest', () => {
     source.destroy();
   });
 
-  it('passes on what broke the source, and keeps nothing', async () => {
+  it('says that the source broke, and keeps nothing', async () => {
     const { blobs, stored } = slowBlobs(async () => undefined);
     const source = new Readable({ read: () => undefined });
     source.push(line);
     const receiving = new Ingest(blobs).receive({ source, blobKey: 'k', scanner: new JsonlScanner() });
     await nextTurn();
     source.destroy(new Error('cut'));
-    await expect(receiving).rejects.toThrow('cut');
+    await expect(receiving).rejects.toMatchObject({ code: 'invalid_request', cause: { message: 'cut' } });
     expect(stored.size).toBe(0);
   });
 

@@ -29,7 +29,7 @@ export class Ingest {
    *
    * When storing fails the rest of the source is read and dropped, so that the client gets to read the answer. When the
    * source breaks or is too large, nothing stays.
-   * @throws DomainError `file_too_large`; StorageFullError; the source's own error.
+   * @throws DomainError `file_too_large`, `invalid_request` (the source broke); StorageFullError
    */
   async receive(params: {
     source: Readable;
@@ -41,8 +41,7 @@ export class Ingest {
     const hash = createHash('sha256');
     let bytes = 0;
     async function* taken(): AsyncGenerator<Buffer> {
-      // Ending early must not destroy the source: that would cut the connection before the answer.
-      for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      for await (const chunk of chunksOf(source)) {
         bytes += chunk.length;
         if (bytes > maxBytes) throw tooLarge(maxBytes);
         hash.update(chunk);
@@ -79,6 +78,20 @@ export class Ingest {
   /** Drops an object that no row names. */
   async discard(blobKey: string): Promise<void> {
     await this.#blobs.delete({ key: blobKey });
+  }
+}
+
+/**
+ * Ending early does not destroy the source: that would cut the connection before the answer.
+ * @throws DomainError `invalid_request` when the source breaks
+ */
+async function* chunksOf(source: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  } catch (cause) {
+    throw new DomainError('invalid_request', 'The body ended before it was complete. Send it again.', {
+      cause,
+    });
   }
 }
 

@@ -209,6 +209,7 @@ export class JobCreation {
     this.#signals.emit('job-accepted', dialect);
     if (refused) {
       await this.#ledger.refuseJob({ jobId: job.id, errors: judgement.errors, nowMs });
+      this.#signals.emit('job-ended', 'failed');
       const failed = await this.#ledger.getJob({ projectId: attempt.projectId, id: job.id });
       return { job: failed ?? created.record, replayed: false };
     }

@@ -77,7 +77,10 @@ export class Planner {
 
   async #refuse(job: JobRecord, errors: JobRecord['inputErrors']): Promise<boolean> {
     const refused = await this.#ledger.refuseJob({ jobId: job.id, errors, nowMs: this.#clock.nowMs() });
-    if (refused) this.#signals.emit('job-changed', job.id);
+    if (refused) {
+      this.#signals.emit('job-changed', job.id);
+      this.#signals.emit('job-ended', 'failed');
+    }
     return refused;
   }
 }

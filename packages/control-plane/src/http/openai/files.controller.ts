@@ -9,7 +9,7 @@ import { ProjectId } from '../auth/project.js';
 import { idempotencyOf } from '../idempotency.js';
 import { clientSignal } from '../request-context.js';
 import { type ListView, type PageQuery, pageOf, toListView } from './list-query.js';
-import { fileOptionsOf, readUpload } from './upload-form.js';
+import { readUpload } from './upload-form.js';
 
 /** OpenAI's `/v1/files`. */
 @Controller('v1/files')
@@ -29,18 +29,10 @@ export class FilesController {
   ): Promise<FileObject> {
     const attempt = idempotencyOf(request, projectId, 'POST /v1/files');
     const signal = clientSignal(reply);
-    const { spooled, fields } = await readUpload(request, (file) =>
-      this.#files.spool({ projectId, ...file }),
-    );
-    if (spooled === null)
-      throw new DomainError('missing_parameter', 'The part "file" is missing.', { param: 'file' });
-    let options: ReturnType<typeof fileOptionsOf>;
-    try {
-      options = fileOptionsOf(fields);
-    } catch (error) {
-      await this.#files.discard(spooled);
-      throw error;
-    }
+    const { spooled, options } = await readUpload(request, {
+      spool: (file) => this.#files.spool({ projectId, ...file }),
+      discard: (file) => this.#files.discard(file),
+    });
     const { file, replayed } = await this.#files.commit({ spooled, options, attempt, signal });
     if (replayed) reply.header(IDEMPOTENT_REPLAYED_HEADER, 'true');
     return toFileObject(file);

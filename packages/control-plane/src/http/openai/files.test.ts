@@ -99,6 +99,21 @@ describe('an upload', () => {
     expect(await api.blobKeys()).toEqual([]);
   });
 
+  it.each([
+    ['behind its file', `${filePart(line('a'))}--x\r\ncontent-disp`],
+    ['inside its file', filePart(line('a')).slice(0, -10)],
+  ])('that breaks off %s leaves nothing', async (_, payload) => {
+    const answer = await api.fastify.inject({
+      method: 'POST',
+      url: '/v1/files',
+      headers: { 'content-type': 'multipart/form-data; boundary=x' },
+      payload,
+    });
+    expect(answer.statusCode).toBe(400);
+    expect(answer.headers['content-type']).toContain('application/problem+json');
+    expect(await api.blobKeys()).toEqual([]);
+  });
+
   it('that is no form is told so', async () => {
     const answer = await api.fastify.inject({
       method: 'POST',

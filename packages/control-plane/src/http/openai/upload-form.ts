@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { LIMITS } from '@batch-infer/contracts';
+import type { Multipart } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { type FileOptions, safeFilename } from '../../files/files.js';
@@ -11,12 +12,16 @@ const FILE_PURPOSES = ['batch', 'assistants', 'fine-tune', 'vision', 'user_data'
 /**
  * Reads an upload's parts in whatever order they come: Node sends `file` first, Python `purpose`. The file is handed to
  * `spool` while it arrives; all else is judged when the body has been read to its end, so that the client gets to read
- * the answer.
+ * the answer. What was spooled is handed to `discard` when the upload is refused.
+ * @throws DomainError `unsupported_media_type`, `missing_parameter`, `invalid_parameter`; what `spool` throws
  */
 export async function readUpload<Spooled>(
   request: FastifyRequest,
-  spool: (file: { source: Readable; filename: string }) => Promise<Spooled>,
-): Promise<{ spooled: Spooled | null; fields: ReadonlyMap<string, string> }> {
+  files: {
+    spool: (file: { source: Readable; filename: string }) => Promise<Spooled>;
+    discard: (spooled: Spooled) => Promise<void>;
+  },
+): Promise<{ spooled: Spooled; options: FileOptions }> {
   if (!request.isMultipart()) {
     throw new DomainError(
       'unsupported_media_type',
@@ -25,17 +30,37 @@ export async function readUpload<Spooled>(
   }
   const fields = new Map<string, string>();
   let spooled: Spooled | null = null;
-  for await (const part of request.parts()) {
-    if (part.type === 'field') fields.set(part.fieldname, String(part.value));
-    else if (part.fieldname === 'file' && spooled === null) {
-      spooled = await spool({ source: part.file, filename: safeFilename(part.filename) });
-    } else await drain(part.file);
+  try {
+    for await (const part of partsOf(request)) {
+      if (part.type === 'field') fields.set(part.fieldname, String(part.value));
+      else if (part.fieldname === 'file' && spooled === null) {
+        spooled = await files.spool({ source: part.file, filename: safeFilename(part.filename) });
+      } else await drain(part.file);
+    }
+    if (spooled === null)
+      throw new DomainError('missing_parameter', 'The part "file" is missing.', { param: 'file' });
+    return { spooled, options: fileOptionsOf(fields) };
+  } catch (error) {
+    if (spooled !== null) await files.discard(spooled);
+    throw error;
   }
-  return { spooled, fields };
+}
+
+/** @throws DomainError `invalid_request` when the form breaks off */
+async function* partsOf(request: FastifyRequest): AsyncGenerator<Multipart> {
+  try {
+    yield* request.parts();
+  } catch (error) {
+    // The plugin's own errors (too many parts) carry their status.
+    if (error instanceof Error && 'statusCode' in error) throw error;
+    throw new DomainError('invalid_request', 'The form ends before it is complete. Send it again.', {
+      cause: error,
+    });
+  }
 }
 
 /** @throws DomainError `missing_parameter`, `invalid_parameter` */
-export function fileOptionsOf(fields: ReadonlyMap<string, string>): FileOptions {
+function fileOptionsOf(fields: ReadonlyMap<string, string>): FileOptions {
   const purpose = fields.get('purpose');
   if (purpose === undefined || purpose === '') {
     throw new DomainError(
