@@ -51,6 +51,9 @@ export function startBackground(params: {
     tasks.add(settled);
   };
 
+  signals.on('job-accepted', (dialect) => ports.metrics.jobsAccepted.inc({ dialect }));
+  signals.on('job-ended', (state) => ports.metrics.jobsEnded.inc({ state }));
+
   // Direct offers travel in the api's answers, so that whoever serves runners also dispatches.
   const dispatches = config.roles.includes(ports.publisher.demand ? 'api' : 'dispatcher');
   if (dispatches) {

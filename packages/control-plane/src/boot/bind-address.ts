@@ -3,7 +3,7 @@ import type { ControlPlaneConfig } from '../config.js';
 import { BootError } from './boot-error.js';
 
 /** Whether an address can be reached from this machine only. */
-export const isLoopback = (host: string): boolean =>
+const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host) || host === '::ffff:127.0.0.1';
 
 /** @throws BootError when others could reach a server that asks nobody for a key. */

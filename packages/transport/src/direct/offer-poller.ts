@@ -8,7 +8,7 @@ import {
 import { type Dispatcher, request } from 'undici';
 
 /** The control plane answered a poll with an error status. */
-export class PollRefusedError extends Error {
+class PollRefusedError extends Error {
   override readonly name = 'PollRefusedError';
 }
 

@@ -22,12 +22,8 @@ export interface AuthenticatedRequest {
  * The caller's project: `create(@ProjectId() projectId: string)`. Every query and every object key carries it.
  * @throws DomainError `missing_api_key` on a route that no guard has seen.
  */
-export const ProjectId = createParamDecorator((_: unknown, context: ExecutionContext): string =>
-  projectIdOf(context.switchToHttp().getRequest<AuthenticatedRequest>()),
-);
-
-/** `ProjectId` for code that holds the request itself. */
-export function projectIdOf(request: AuthenticatedRequest): string {
-  if (!request.caller) throw new DomainError('missing_api_key', 'The request carries no API key.');
-  return request.caller.projectId;
-}
+export const ProjectId = createParamDecorator((_: unknown, context: ExecutionContext): string => {
+  const { caller } = context.switchToHttp().getRequest<AuthenticatedRequest>();
+  if (!caller) throw new DomainError('missing_api_key', 'The request carries no API key.');
+  return caller.projectId;
+});
