@@ -57,6 +57,26 @@ describe('a database', () => {
     expect(runs).toBe(2);
   });
 
+  it('says so when its disk is full, and goes on when there is room again', async () => {
+    const pages = await sql<{ page_count: number }>`pragma page_count`.execute(database.db);
+    const limit = async (count: number) =>
+      sql`pragma max_page_count = ${sql.lit(count)}`.execute(database.db);
+    const fill = () =>
+      database.transaction(async ({ db }) => {
+        for (const number of range(0, 500)) {
+          await db
+            .insertInto('meta')
+            .values({ name: `${number} ${'x'.repeat(1_000)}`, value: 1 })
+            .execute();
+        }
+      });
+    await limit((pages.rows[0]?.page_count ?? 0) + 5);
+    await expect(fill()).rejects.toThrow(StorageFullError);
+    expect(await database.db.selectFrom('meta').selectAll().execute()).toEqual([]);
+    await limit(100_000);
+    await fill();
+  });
+
   it('refuses a schema that a newer version made', async () => {
     await sql`insert into kysely_migration (name, timestamp) values ('999-later', '2030-01-01T00:00:00.000Z')`.execute(
       database.db,

@@ -98,11 +98,23 @@ function cachingStatements(connection: BetterSqlite.Database): {
     prepare: (text) => {
       const known = statements.get(text);
       if (known !== undefined) return known;
+      if (text === 'rollback') return rollbackOf(connection);
       const statement = connection.prepare(text === 'begin' ? 'begin immediate' : text);
       if (statements.size >= CACHED_STATEMENTS) statements.delete(statements.keys().next().value ?? '');
       statements.set(text, statement);
       return statement;
     },
+  };
+}
+
+/** SQLite has rolled back by itself when the disk is full: a second rollback would fail and hide why. */
+function rollbackOf(connection: BetterSqlite.Database): SqliteStatement {
+  const statement = connection.prepare('rollback');
+  return {
+    reader: false,
+    all: () => [],
+    iterate: () => [][Symbol.iterator](),
+    run: () => (connection.inTransaction ? statement.run() : { changes: 0, lastInsertRowid: 0 }),
   };
 }
 
