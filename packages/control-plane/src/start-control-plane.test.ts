@@ -77,6 +77,25 @@ describe('a control plane', () => {
     expect((await fetch(`${second.url}/readyz`)).status).toBe(200);
   });
 
+  it('boots while its brokers are away: it accepts jobs, and says that offers do not travel', async () => {
+    const { url } = await start({ BATCH_INFER_KAFKA_BROKERS: '127.0.0.1:1' });
+    const ready = await fetch(`${url}/readyz`);
+    expect(ready.status).toBe(200);
+    expect(await ready.json()).toMatchObject({
+      status: 'degraded',
+      checks: { transport: { state: 'down' } },
+    });
+    const created = await post(`${url}/v1/jobs`, {
+      model: 'm',
+      endpoint: '/v1/chat/completions',
+      input: { messages: [{ role: 'user', content: 'hello' }] },
+    });
+    expect(created.status).toBe(202);
+    const poll = { runner_id: 'r', models: ['m'], max: 1, wait_ms: 0 };
+    const refused = await (await post(`${url}/v1/runner/offers`, poll)).json();
+    expect(refused.detail).toContain('--kafka-brokers');
+  });
+
   it('closes when its signal aborts', async () => {
     const controller = new AbortController();
     const config = parseControlPlaneConfig({ BATCH_INFER_DATA: folder, BATCH_INFER_PORT: '0' });
@@ -245,6 +264,14 @@ describe('what keeps a control plane from starting is said in words', () => {
     const message = await refusal({ BATCH_INFER_DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/jobs' });
     expect(message).toMatch(/database jobs at 127\.0\.0\.1:1.*ECONNREFUSED.*--database-url/);
     expect(message).not.toContain('hunter2');
+  });
+
+  it('Kafka settings that are wrong', async () => {
+    const message = await refusal({
+      BATCH_INFER_KAFKA_BROKERS: '127.0.0.1:1',
+      BATCH_INFER_KAFKA_PARTITIONS: 'many',
+    });
+    expect(message).toContain('BATCH_INFER_KAFKA_PARTITIONS');
   });
 
   it('a file of keys that is not one', async () => {
