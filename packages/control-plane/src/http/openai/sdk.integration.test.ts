@@ -43,9 +43,9 @@ const parsed = (text: string) =>
         },
     );
 
-describe.each([
+describe.each<[string, typeof OpenAI7 | typeof OpenAI6]>([
   ['openai 7', OpenAI7],
-  ['openai 6', OpenAI6 as unknown as typeof OpenAI7],
+  ['openai 6', OpenAI6],
 ])('%s, unmodified', (_, OpenAI) => {
   const client = () => new OpenAI({ baseURL: `${origin}/v1`, apiKey: 'none' });
   const upload = async (text: string) =>
