@@ -25,8 +25,8 @@ export type BreakerState =
 export type BreakerEvent =
   /** Any answer that shows a working engine, final refusals among them. */
   | { readonly type: 'success' }
-  /** 5xx, a broken connection or a time-out. */
-  | { readonly type: 'failure' }
+  /** 5xx, a broken connection or a time-out; with the requests that are still at the engine. */
+  | { readonly type: 'failure'; readonly inFlight: number }
   /** Health says that the engine is gone. */
   | { readonly type: 'dead' }
   /** Health says that it is there. */
@@ -63,7 +63,7 @@ export function applyBreaker(state: BreakerState, event: BreakerEvent, nowMs: nu
     case 'alive':
       return revived(state, nowMs);
     case 'failure':
-      return failed(state, nowMs);
+      return failed(state, event.inFlight, nowMs);
     case 'sent':
       return state.kind === 'half_open' ? { ...state, toSend: Math.max(0, state.toSend - 1) } : state;
     case 'unsettled':
@@ -71,10 +71,15 @@ export function applyBreaker(state: BreakerState, event: BreakerEvent, nowMs: nu
   }
 }
 
-function failed(state: BreakerState, nowMs: number): BreakerState {
+/**
+ * Failures in a row open it, when they also outnumber half of what is being worked on: failures come back sooner than
+ * answers, so that a few in a row tell little of an engine with many requests at work.
+ */
+function failed(state: BreakerState, inFlight: number, nowMs: number): BreakerState {
   if (state.kind === 'closed') {
     const failures = state.failures + 1;
-    return failures >= FAILURES_TO_OPEN ? opened(state, nowMs, false) : { kind: 'closed', failures };
+    const tooMany = failures >= Math.max(FAILURES_TO_OPEN, inFlight / 2);
+    return tooMany ? opened(state, nowMs, false) : { kind: 'closed', failures };
   }
   return state.kind === 'half_open' ? opened(state, nowMs, false) : state;
 }

@@ -183,7 +183,7 @@ export class Engine {
   }
 
   async #failed(verdict: Verdict & { ok: false }, trial: boolean, wasOpen: boolean): Promise<Blame> {
-    this.#apply({ type: 'failure' });
+    this.#apply({ type: 'failure', inFlight: this.load.inFlight });
     // A broken connection is the engine's death or an accident: its health tells which.
     const health = TRANSPORT_FAILURES.has(verdict.code) ? await this.checkHealth() : this.#health;
     const dead = health === 'dead';

@@ -170,7 +170,10 @@ export class Dispatcher {
       this.#end(item, segmentLineOf({ item, verdict, attempts, ms, requestId }));
     } else {
       stats.countFailure(verdict.code);
-      const blame = await engine.received(verdict, trial);
+      const judging = engine.received(verdict, trial);
+      // Its place is free already, whatever is found out about it.
+      this.fill();
+      const blame = await judging;
       // Judging may have taken a look at the engine's health: the shard may be gone by now.
       if (isAlive(item.run)) this.#failed(attempt, verdict, blame);
     }
