@@ -346,6 +346,16 @@ export function createConformance(world: () => LedgerWorld): void {
     });
   });
 
+  it('knows nothing by names that hold a NUL, and stores what holds one', async () => {
+    const { ledger, project } = world();
+    const id = 'job_\0';
+    expect(await ledger.getJob({ projectId: project, id })).toBeNull();
+    expect(await ledger.getFile({ projectId: '\0', id })).toBeNull();
+    expect(await ledger.listJobs({ projectId: project, after: id, model: '\0', limit: 1 })).toEqual([]);
+    const file = await world().file({ filename: 'a\0b' });
+    expect((await ledger.getFile({ projectId: project, id: file.id }))?.filename).toMatch(/^a.b$/);
+  });
+
   it('answers about what it does not know with null', async () => {
     const { ledger, project, nowMs } = world();
     const id = newId('job');

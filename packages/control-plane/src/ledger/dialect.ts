@@ -2,7 +2,16 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type BetterSqlite from 'better-sqlite3';
-import { Kysely, PostgresDialect, type RawBuilder, SqliteDialect, type SqliteStatement, sql } from 'kysely';
+import {
+  Kysely,
+  PostgresDialect,
+  type PostgresPool,
+  type RawBuilder,
+  SqliteDialect,
+  type SqliteStatement,
+  sql,
+} from 'kysely';
+import type { Pool } from 'pg';
 import { StorageFullError } from '../ports/blobs.js';
 import type { Schema } from './schema.js';
 
@@ -144,7 +153,7 @@ async function openPostgres(databaseUrl: string, maxConnections: number): Promis
   });
   // A connection that breaks while idle is simply replaced; without a listener it would end the process.
   pool.on('error', () => undefined);
-  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: withStorableText(pool) }) });
   return {
     db,
     locksRows: true,
@@ -164,6 +173,26 @@ async function openPostgres(databaseUrl: string, maxConnections: number): Promis
     close: () => db.destroy(),
   };
 }
+
+/**
+ * PostgreSQL's text holds no NUL and refuses the whole query. Where SQLite takes it, here it becomes U+FFFD: an id with
+ * a NUL is then simply unknown.
+ */
+function withStorableText(pool: Pool): PostgresPool {
+  return {
+    options: pool.options,
+    end: () => pool.end(),
+    connect: async () => {
+      const client = await pool.connect();
+      const query = (text: string, parameters: readonly unknown[]) =>
+        client.query(text, parameters.map(toStorable));
+      return Object.assign(Object.create(client), { query });
+    },
+  };
+}
+
+const toStorable = (value: unknown): unknown =>
+  typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value;
 
 // ── both ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
