@@ -1,5 +1,4 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { Readable } from 'node:stream';
 import type { Job, Problem } from '@batch-infer/contracts/native';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { answered, openTestApi, type TestApi } from '../api-conformance.js';
@@ -76,18 +75,17 @@ describe('an upload that is refused', () => {
     `${JSON.stringify({ custom_id: `q-${index}`, body: { model: 'm', input: 'x'.repeat(500) } })}\n`;
 
   it('for its lines: a client that is still sending gets to read why', async () => {
-    const body = Readable.from(
-      (function* () {
-        yield 'nonsense\n';
-        for (let index = 0; index < 20_000; index += 1) yield lineOf(index);
-      })(),
-    );
-    const answer = await fetch(new URL('/v1/jobs?endpoint=/v1/embeddings', origin), {
-      method: 'POST',
-      headers: ndjson,
-      body,
-      duplex: 'half',
+    const encoder = new TextEncoder();
+    let sent = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        controller.enqueue(encoder.encode(sent === 0 ? 'nonsense\n' : lineOf(sent)));
+        sent += 1;
+        if (sent > 20_000) controller.close();
+      },
     });
+    const init = { method: 'POST', headers: ndjson, body, duplex: 'half' } as const;
+    const answer = await fetch(new URL('/v1/jobs?endpoint=/v1/embeddings', origin), init);
     expect(answer.status).toBe(400);
     expect(((await answer.json()) as Problem).errors[0]).toMatchObject({ line: 1, code: 'invalid_json' });
   });
