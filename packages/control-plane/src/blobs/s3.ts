@@ -9,6 +9,8 @@ export interface S3BlobsOptions {
   readonly prefix: string;
   /** `null`: AWS. Buckets are then named in the path, which every S3 server understands. */
   readonly endpoint: string | null;
+  /** Age at which an unfinished upload is taken for one of a dead process; 24 hours. */
+  readonly staleUploadMs?: number;
 }
 
 const PART_BYTES = 8 * 1024 * 1024;
@@ -17,7 +19,6 @@ const LIST_LIMIT = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** Silence after which a request has failed. */
 const SOCKET_TIMEOUT_MS = 60_000;
-/** An upload that began this long ago belongs to a process that is dead. */
 const STALE_UPLOAD_MS = 24 * 3_600_000;
 
 /**
@@ -47,12 +48,14 @@ class S3Blobs implements Blobs {
   readonly #sdk: Sdk;
   readonly #bucket: string;
   readonly #prefix: string;
+  readonly #staleUploadMs: number;
   #swept = false;
 
   constructor(s3: S3Client, sdk: Sdk, options: S3BlobsOptions) {
     this.#s3 = s3;
     this.#sdk = sdk;
     this.#bucket = options.bucket;
+    this.#staleUploadMs = options.staleUploadMs ?? STALE_UPLOAD_MS;
     this.#prefix = options.prefix === '' ? '' : `${options.prefix}/`;
   }
 
@@ -189,7 +192,7 @@ class S3Blobs implements Blobs {
       new ListMultipartUploadsCommand({ Bucket: this.#bucket, Prefix: this.#prefix }),
     );
     for (const { Key: name, UploadId: id, Initiated: began } of page.Uploads ?? []) {
-      if (began === undefined || began.getTime() > nowMs - STALE_UPLOAD_MS) continue;
+      if (began === undefined || began.getTime() > nowMs - this.#staleUploadMs) continue;
       await this.#s3.send(new AbortMultipartUploadCommand({ Bucket: this.#bucket, Key: name, UploadId: id }));
     }
   }

@@ -151,8 +151,12 @@ async function openPostgres(databaseUrl: string, maxConnections: number): Promis
         oid === INT8_OID || oid === NUMERIC_OID ? Number : types.getTypeParser(oid, format),
     },
   });
-  // A connection that breaks while idle is simply replaced; without a listener it would end the process.
+  // A broken connection is replaced, and whoever was using it sees its query fail. Without a listener of its own (the
+  // pool's is there only while a connection is idle) the event would end the process.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => {
+    client.on('error', () => undefined);
+  });
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: withStorableText(pool) }) });
   return {
     db,
