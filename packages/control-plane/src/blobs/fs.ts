@@ -4,7 +4,13 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { BlobMissingError, type Blobs, StorageFullError } from '../ports/blobs.js';
+import {
+  type BlobHead,
+  BlobMissingError,
+  type Blobs,
+  type ListedBlob,
+  StorageFullError,
+} from '../ports/blobs.js';
 import { assertKey, compareKeys } from './keys.js';
 
 /** Beside the objects, so that the rename stays inside one file system. A key never begins with a dot. */
@@ -98,7 +104,7 @@ class FolderBlobs implements Blobs {
     });
   }
 
-  async head({ key }: { key: string }): Promise<{ bytes: number; modifiedAtMs: number } | null> {
+  async head({ key }: { key: string }): Promise<BlobHead | null> {
     try {
       const found = await stat(this.#fileOf(key));
       return found.isFile() ? { bytes: found.size, modifiedAtMs: Math.floor(found.mtimeMs) } : null;
@@ -108,8 +114,8 @@ class FolderBlobs implements Blobs {
     }
   }
 
-  async list({ prefix, after, limit = LIST_LIMIT }: Parameters<Blobs['list']>[0]): ReturnType<Blobs['list']> {
-    const found: { key: string; bytes: number; modifiedAtMs: number }[] = [];
+  async list({ prefix, after, limit = LIST_LIMIT }: Parameters<Blobs['list']>[0]): Promise<ListedBlob[]> {
+    const found: ListedBlob[] = [];
     for await (const key of this.#walk('', { prefix, after: after ?? '' })) {
       const head = await this.head({ key });
       if (head !== null) found.push({ key, ...head });

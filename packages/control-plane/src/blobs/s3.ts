@@ -1,6 +1,12 @@
 import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { BlobMissingError, type Blobs, StorageFullError } from '../ports/blobs.js';
+import {
+  type BlobHead,
+  BlobMissingError,
+  type Blobs,
+  type ListedBlob,
+  StorageFullError,
+} from '../ports/blobs.js';
 import { assertKey } from './keys.js';
 
 export interface S3BlobsOptions {
@@ -140,7 +146,7 @@ class S3Blobs implements Blobs {
     }
   }
 
-  async head({ key }: { key: string }): Promise<{ bytes: number; modifiedAtMs: number } | null> {
+  async head({ key }: { key: string }): Promise<BlobHead | null> {
     try {
       const found = await this.#s3.send(new this.#sdk.client.HeadObjectCommand(this.#target(key)));
       return { bytes: found.ContentLength ?? 0, modifiedAtMs: found.LastModified?.getTime() ?? 0 };
@@ -150,8 +156,8 @@ class S3Blobs implements Blobs {
     }
   }
 
-  async list({ prefix, after, limit = LIST_LIMIT }: Parameters<Blobs['list']>[0]): ReturnType<Blobs['list']> {
-    const found: { key: string; bytes: number; modifiedAtMs: number }[] = [];
+  async list({ prefix, after, limit = LIST_LIMIT }: Parameters<Blobs['list']>[0]): Promise<ListedBlob[]> {
+    const found: ListedBlob[] = [];
     let startAfter = after === undefined ? undefined : this.#prefix + after;
     while (found.length < limit) {
       const page = await this.#s3.send(

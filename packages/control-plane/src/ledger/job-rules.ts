@@ -8,7 +8,7 @@ export const MAX_ERROR_GROUPS = 50;
 /** Characters of a group's message: enough to tell errors apart. */
 export const GROUP_MESSAGE_CHARS = 300;
 /** Ended items below which the error limit does not act: a share of a few items says little. */
-export const ERROR_LIMIT_MIN_ENDED = 20;
+const ERROR_LIMIT_MIN_ENDED = 20;
 
 const OTHER_ERRORS = 'Other errors.';
 

@@ -143,7 +143,7 @@ export function toJobRecord(row: Selectable<JobTable>): JobRecord {
   };
 }
 
-export function toUsage(row: {
+function toUsage(row: {
   input_tokens: number;
   cached_input_tokens: number;
   output_tokens: number;

@@ -55,7 +55,7 @@ export function openPositions(shard: { readonly count: number; readonly doneMask
   return positions;
 }
 
-export function partOf(shard: ShardItems, from: number, count: number): ShardPart {
+function partOf(shard: ShardItems, from: number, count: number): ShardPart {
   return {
     from,
     count,

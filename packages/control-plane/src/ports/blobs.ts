@@ -18,18 +18,23 @@ export interface Blobs {
    */
   get(params: { key: string; offset?: number; length?: number; signal?: AbortSignal }): Promise<Readable>;
   /** The object's size, or `null` when there is none. */
-  head(params: { key: string }): Promise<{ bytes: number; modifiedAtMs: number } | null>;
+  head(params: { key: string }): Promise<BlobHead | null>;
   /** Pages over keys that start with `prefix`, in key order. */
-  list(params: {
-    prefix: string;
-    after?: string;
-    limit?: number;
-  }): Promise<{ key: string; bytes: number; modifiedAtMs: number }[]>;
+  list(params: { prefix: string; after?: string; limit?: number }): Promise<ListedBlob[]>;
   /** Deletes an object; deleting what is not there is no error. */
   delete(params: { key: string }): Promise<void>;
   /** Answers when the store can be read and written. */
   check(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface BlobHead {
+  readonly bytes: number;
+  readonly modifiedAtMs: number;
+}
+
+export interface ListedBlob extends BlobHead {
+  readonly key: string;
 }
 
 export class BlobMissingError extends Error {
