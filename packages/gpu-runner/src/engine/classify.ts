@@ -69,7 +69,7 @@ function classifySuccess(path: string, reply: EngineAnswer): Verdict {
   if (answer === null) return failure('invalid_response', { status });
   if (isJsonObject(answer.error) && answer.choices === undefined) {
     const code = typeof answer.error.code === 'number' && answer.error.code >= 400 ? answer.error.code : 500;
-    return classifyError({ ...reply, status: code });
+    return { ...classifyError({ ...reply, status: code }), status };
   }
   const ending = endingOf(path, answer);
   if (ending === 'complete')

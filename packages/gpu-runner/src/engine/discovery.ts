@@ -1,6 +1,6 @@
 import { RunnerError } from '../errors.js';
 import { reasonOf } from '../logger.js';
-import { isJsonObject } from './answer.js';
+import { isJsonObject, parseJsonObject } from './answer.js';
 
 export interface EngineInfo {
   /** Models that we use it for. */
@@ -53,8 +53,8 @@ interface ServedModel {
 async function listModels(options: DiscoveryOptions): Promise<ServedModel[]> {
   const { url, signal } = options;
   // Loaded here because it is large and needed once.
-  const { APIConnectionError, APIError, OpenAI } = await import('openai');
-  const client = new OpenAI({
+  const openai = await import('openai');
+  const client = new openai.OpenAI({
     baseURL: `${url}/v1`,
     apiKey: options.apiKey ?? 'none',
     maxRetries: 0,
@@ -63,46 +63,42 @@ async function listModels(options: DiscoveryOptions): Promise<ServedModel[]> {
     organization: null,
     project: null,
   });
-  let page: unknown;
+  let text: string;
   try {
-    page = await client.models.list({ signal });
+    // The answer itself, since not every server says that it is JSON.
+    text = await (await client.models.list({ signal }).asResponse()).text();
   } catch (error) {
-    if (error instanceof APIConnectionError) {
-      const reason = reasonOf(error.cause instanceof Error ? rootOf(error.cause) : error);
-      throw new RunnerError(
-        'engine_unavailable',
-        `no engine answers at ${url} (${reason}): start it, or correct --engine-url`,
-        error,
-      );
-    }
-    if (error instanceof APIError && (error.status === 401 || error.status === 403)) {
-      const next = 'set BATCH_INFER_ENGINE_API_KEY to its key';
-      throw new RunnerError(
-        'unauthorized',
-        `the engine at ${url} refused the runner (${error.status}): ${next}`,
-        error,
-      );
-    }
-    if (error instanceof APIError && (error.status === 503 || error.status === 429)) {
-      throw new RunnerError(
-        'engine_unavailable',
-        `the engine at ${url} is not ready yet (${error.status})`,
-        error,
-      );
-    }
-    throw notAnEngine(
-      url,
-      error instanceof APIError ? `GET /v1/models answered ${error.status}` : reasonOf(error),
-      error,
-    );
+    if (error instanceof openai.APIConnectionError) throw unreachable(url, error);
+    throw error instanceof openai.APIError ? refused(url, error.status, error) : error;
   }
-  const data = isJsonObject(page) ? page.data : undefined;
+  const data = parseJsonObject(text)?.data;
   if (!Array.isArray(data)) throw notAnEngine(url, 'GET /v1/models is not a list of models');
   return data.flatMap((model: unknown) =>
     isJsonObject(model) && typeof model.id === 'string'
       ? [{ id: model.id, ownedBy: typeof model.owned_by === 'string' ? model.owned_by : null }]
       : [],
   );
+}
+
+function unreachable(url: string, error: Error): RunnerError {
+  const reason = reasonOf(rootOf(error));
+  const message = `no engine answers at ${url} (${reason}): start it, or correct --engine-url`;
+  return new RunnerError('engine_unavailable', message, error);
+}
+
+function refused(url: string, status: number | undefined, error: Error): RunnerError {
+  if (status === 401 || status === 403) {
+    const next = 'set BATCH_INFER_ENGINE_API_KEY to its key';
+    return new RunnerError(
+      'unauthorized',
+      `the engine at ${url} refused the runner (${status}): ${next}`,
+      error,
+    );
+  }
+  if (status === 503 || status === 429) {
+    return new RunnerError('engine_unavailable', `the engine at ${url} is not ready yet (${status})`, error);
+  }
+  return notAnEngine(url, `GET /v1/models answered ${status}`, error);
 }
 
 const notAnEngine = (url: string, reason: string, cause?: unknown): RunnerError =>

@@ -1,0 +1,82 @@
+import { describe, expect, test } from 'vitest';
+import { parseRunnerConfig, type RunnerOptions } from './config.js';
+
+const parse = (options: RunnerOptions, environment: Record<string, string> = {}) =>
+  parseRunnerConfig({ engineUrl: ['http://127.0.0.1:8000'], ...options }, environment);
+
+describe('settings of a runner', () => {
+  test('have defaults for all but the engine', () => {
+    expect(parse({})).toMatchObject({
+      ...{
+        serverUrl: 'http://127.0.0.1:8080',
+        window: null,
+        metricsPort: null,
+        models: [],
+        kafkaBrokers: [],
+      },
+      ...{
+        engineWaitMs: 60_000,
+        drainTimeoutMs: 10_000,
+        launchGraceMs: 30_000,
+        verbose: false,
+        apiKey: null,
+      },
+    });
+    expect(() => parseRunnerConfig({}, {})).toThrow(/--engine-url.*--launch/);
+  });
+
+  test('come from flags before the environment', () => {
+    const environment = {
+      BATCH_INFER_SERVER: 'http://env:1',
+      BATCH_INFER_WINDOW: '5',
+      BATCH_INFER_MODEL: 'a, b',
+    };
+    expect(parse({ server: 'http://flag:2/' }, environment)).toMatchObject({
+      ...{ serverUrl: 'http://flag:2', window: 5, models: ['a', 'b'] },
+    });
+  });
+
+  test('take the base URL of the clients where no server is named', () => {
+    expect(parse({}, { BATCH_INFER_BASE_URL: 'http://base:3' }).serverUrl).toBe('http://base:3');
+  });
+
+  test('take several engines from one variable', () => {
+    const environment = { BATCH_INFER_ENGINE_URL: 'http://a:1,http://b:2' };
+    expect(parseRunnerConfig({}, environment).engineUrls).toEqual(['http://a:1', 'http://b:2']);
+  });
+
+  test('take durations in words or in seconds', () => {
+    expect(parse({ engineWait: '2m', drainTimeout: 0.5, launchGrace: '7' })).toMatchObject({
+      ...{ engineWaitMs: 120_000, drainTimeoutMs: 500, launchGraceMs: 7_000 },
+    });
+  });
+
+  test('hand the variables of Kafka on, and no others', () => {
+    const environment = {
+      BATCH_INFER_KAFKA_BROKERS: 'k:9',
+      BATCH_INFER_KAFKA_SASL_PASSWORD: 'p',
+      OTHER: 'x',
+    };
+    const config = parse({}, environment);
+    expect(config.kafkaBrokers).toEqual(['k:9']);
+    expect(Object.keys(config.kafkaEnvironment)).toEqual([
+      'BATCH_INFER_KAFKA_BROKERS',
+      'BATCH_INFER_KAFKA_SASL_PASSWORD',
+    ]);
+  });
+
+  test('are refused all at once, by name and without their values', () => {
+    const bad: RunnerOptions = {
+      server: 'ftp://secret-host',
+      engineUrl: ['nonsense'],
+      window: 0,
+      engineWait: 'soon',
+      metricsPort: 99_999,
+    };
+    const attempt = () => parseRunnerConfig(bad, {});
+    expect(attempt).toThrow(expect.objectContaining({ code: 'invalid_config', exitCode: 2 }));
+    for (const name of ['--server', '--engine-url', '--window', '--engine-wait', '--metrics-port'])
+      expect(attempt).toThrow(name);
+    expect(attempt).not.toThrow('secret-host');
+  });
+});

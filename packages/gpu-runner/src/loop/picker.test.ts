@@ -1,0 +1,18 @@
+import { expect, test } from 'vitest';
+import { pickEngine } from './picker.js';
+
+const engine = (name: string, free: number, inFlight: number, models = ['m']) => ({
+  ...{ name, free, load: { inFlight } },
+  serves: (model: string) => models.includes(model),
+});
+
+test('the engine with the least outstanding takes the next item', () => {
+  expect(pickEngine([engine('a', 5, 9), engine('b', 5, 3), engine('c', 5, 3)], 'm')?.name).toBe('b');
+});
+
+test('an engine without room, or without the model, is passed over', () => {
+  expect(pickEngine([engine('a', 0, 1), engine('b', 5, 9), engine('c', 5, 0, ['other'])], 'm')?.name).toBe(
+    'b',
+  );
+  expect(pickEngine([engine('a', 0, 1), engine('c', 5, 0, ['other'])], 'm')).toBeNull();
+});

@@ -1,0 +1,118 @@
+import { FAILURE_CODES, FAILURE_RULES } from '@batch-infer/contracts';
+import { describe, expect, test } from 'vitest';
+import { decideRetry, NO_HISTORY, noiseAllowance, type RetryQuestion } from './retry.js';
+
+const question = (changes: Partial<RetryQuestion>): RetryQuestion => ({
+  ...{ code: 'engine_error', history: NO_HISTORY, maxAttempts: 3, excused: false, engineDied: false },
+  ...{ retryAfterMs: null, noise: 0, random: () => 0.5 },
+  ...changes,
+});
+const charged = (count: number) => ({ ...NO_HISTORY, charged: count });
+
+describe('whether an item runs again', () => {
+  test.each(FAILURE_CODES.filter((code) => FAILURE_RULES[code].retry === 'final'))(
+    '%s is final at once',
+    (code) => {
+      expect(decideRetry(question({ code }))).toEqual({ outcome: 'fail', attempts: 1 });
+    },
+  );
+
+  test.each(FAILURE_CODES.filter((code) => FAILURE_RULES[code].retry === 'charged'))(
+    '%s ends it at the last attempt',
+    (code) => {
+      expect(decideRetry(question({ code }))).toMatchObject({ outcome: 'retry', history: { charged: 1 } });
+      expect(decideRetry(question({ code, history: charged(1) }))).toMatchObject({ outcome: 'retry' });
+      expect(decideRetry(question({ code, history: charged(2) }))).toEqual({ outcome: 'fail', attempts: 3 });
+      expect(decideRetry(question({ code, maxAttempts: 1 }))).toEqual({ outcome: 'fail', attempts: 1 });
+    },
+  );
+
+  test('no room at the engine is never held against an item', () => {
+    let history = charged(2);
+    for (let refusals = 0; refusals < 500; refusals += 1) {
+      const decision = decideRetry(question({ code: 'engine_overloaded', history }));
+      if (decision.outcome === 'fail') throw new Error('it was given up');
+      history = decision.history;
+    }
+    expect(history.charged).toBe(2);
+  });
+
+  test('interruptions are free at first, and then count', () => {
+    let history = NO_HISTORY;
+    let attempts = 0;
+    for (;;) {
+      const decision = decideRetry(question({ code: 'engine_aborted', history }));
+      attempts += 1;
+      if (decision.outcome === 'fail') break;
+      history = decision.history;
+    }
+    expect(attempts).toBe(8);
+  });
+
+  test('what happens while the engine is down costs nothing, however often', () => {
+    let history = charged(2);
+    for (let outages = 0; outages < 100; outages += 1) {
+      const decision = decideRetry(question({ history, excused: true }));
+      if (decision.outcome === 'fail') throw new Error('it was given up');
+      history = decision.history;
+    }
+    expect(history.charged).toBe(2);
+  });
+
+  test('an item under which three engines died has failed', () => {
+    const died = { code: 'connection_lost', excused: true, engineDied: true } as const;
+    expect(decideRetry(question({ ...died, history: { ...NO_HISTORY, deaths: 1 } }))).toMatchObject({
+      outcome: 'retry',
+    });
+    expect(decideRetry(question({ ...died, history: { ...NO_HISTORY, deaths: 2 } }))).toMatchObject({
+      outcome: 'fail',
+    });
+  });
+
+  test('where the engine fails healthy items too, an item gets more attempts', () => {
+    const noisy = { noise: 0.1, history: charged(3) };
+    expect(decideRetry(question(noisy))).toMatchObject({ outcome: 'retry' });
+    expect(decideRetry(question({ ...noisy, history: charged(5) }))).toEqual({
+      outcome: 'fail',
+      attempts: 3,
+    });
+  });
+
+  test.each([
+    [0, 3, 0],
+    [0.001, 3, 0],
+    [0.1, 3, 3],
+    [0.3, 3, 9],
+    [0.9, 3, 17],
+    [0.3, 1, 0],
+    [0.3, 10, 2],
+  ])('noise of %d and %i attempts add %i', (noise, maxAttempts, added) => {
+    expect(noiseAllowance(noise, maxAttempts)).toBe(added);
+  });
+});
+
+describe('when an item runs again', () => {
+  const delay = (changes: Partial<RetryQuestion>): number => {
+    const decision = decideRetry(question({ random: () => 1, ...changes }));
+    return decision.outcome === 'retry' ? decision.delayMs : Number.NaN;
+  };
+
+  test('a sparse error is tried again almost at once, a repeated one ever later', () => {
+    const delays = [0, 1, 2, 3, 4, 5, 6, 7].map((count) =>
+      delay({ history: charged(count), maxAttempts: 10 }),
+    );
+    expect(delays[0]).toBeLessThanOrEqual(100);
+    expect(delays).toEqual([...delays].sort((left, right) => left - right));
+    expect(delays.at(-1)).toBe(8_000);
+  });
+
+  test('jitter is full: nothing at its low end', () => {
+    expect(delay({ random: () => 0 })).toBe(0);
+  });
+
+  test('a hint of the engine outranks our guess, within a minute', () => {
+    expect(delay({ code: 'engine_overloaded', retryAfterMs: 5_000, random: () => 0 })).toBe(5_000);
+    expect(delay({ code: 'engine_overloaded', retryAfterMs: 900_000, random: () => 0 })).toBe(60_000);
+    expect(delay({ code: 'engine_error', retryAfterMs: 2_000, random: () => 0 })).toBe(2_000);
+  });
+});
