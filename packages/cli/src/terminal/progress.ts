@@ -41,6 +41,8 @@ export async function openProgressView(talk: Talk): Promise<ProgressView> {
 async function openLiveLine(io: Io): Promise<ProgressView> {
   const { default: ora } = await import('ora');
   const plain = Boolean(io.environment.NO_COLOR);
+  // A terminal that does not know its size says 0, and the live line would never fit.
+  if (!process.stderr.columns) process.stderr.columns = 80;
   const spinner = ora({
     stream: process.stderr,
     color: plain ? false : 'cyan',
