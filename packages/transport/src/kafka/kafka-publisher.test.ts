@@ -143,6 +143,14 @@ describe('a Kafka publisher', () => {
     await refusal;
   });
 
+  it('uses partitions that a lane is given later', async () => {
+    await publisher.prepareModels({ models: ['m'] });
+    existing.set(topic, 6);
+    await publisher.tick();
+    await publisher.publish({ offers: Array.from({ length: 60 }, (_, index) => offerOf(`s-${index}`)) });
+    expect(new Set(sent.map(({ partition }) => partition)).size).toBe(6);
+  });
+
   it('makes topics again that were deleted, before anybody publishes to them', async () => {
     await publisher.publish({ offers: [offerOf('a')] });
     existing.delete(topic);

@@ -179,7 +179,7 @@ describe.runIf(stack !== null)('the Kafka transport on a real broker', () => {
     });
     await publisher.publish({ offers: makeOffers(1) });
     await eventually(() => asked === 1);
-    expect(await readLag()).toBe(1);
+    expect(await readLag()).toBeGreaterThanOrEqual(1);
     answer({ outcome: 'taken' });
     await eventually(async () => (await readLag()) === 0);
   });
@@ -193,7 +193,8 @@ describe.runIf(stack !== null)('the Kafka transport on a real broker', () => {
     await publisher.publish({ offers: makeOffers(5) });
     await eventually(() => asked > 15);
     await busy.close();
-    expect(await readLag()).toBe(5);
+    // More than 5 when the client had to send some of them twice.
+    expect(await readLag()).toBeGreaterThanOrEqual(5);
     const ledger = new FakeLedger();
     await subscribe(ledger.handle);
     await eventually(() => ledger.claims.size === 5);
@@ -216,13 +217,15 @@ describe.runIf(stack !== null)('the Kafka transport on a real broker', () => {
 
   it('takes what waits of a higher priority first', async () => {
     const order: Priority[] = [];
+    const taken = new Set<string>();
     for (const priority of ['low', 'normal', 'high'] as const)
       await publisher.publish({ offers: makeOffers(4, { priority, prefix: priority }) });
-    await subscribe(async ({ priority }) => {
+    await subscribe(async ({ priority, shard_id }) => {
       order.push(priority);
+      taken.add(shard_id);
       return { outcome: 'taken' };
     });
-    await eventually(() => order.length === 12);
+    await eventually(() => taken.size === 12);
     expect(order).toEqual([...order].sort((a, b) => 'hnl'.indexOf(a[0] ?? '') - 'hnl'.indexOf(b[0] ?? '')));
   });
 
@@ -235,7 +238,7 @@ describe.runIf(stack !== null)('the Kafka transport on a real broker', () => {
     await withAdmin((admin) => admin.deleteGroups([groupId()]));
     await subscribe(ledger.handle);
     await publisher.publish({ offers: makeOffers(10, { prefix: 'later' }) });
-    await eventually(() => ledger.claims.size === 50 && ledger.refused === 40);
+    await eventually(() => ledger.claims.size === 50 && ledger.refused >= 40);
     await eventually(async () => (await readLag()) === 0);
   });
 
@@ -320,6 +323,25 @@ describe.runIf(stack !== null)('the Kafka transport on a real broker', () => {
     // Nobody offers again here: Kafka itself must have kept them all.
     await eventually(() => ledger.claims.size === all.length);
     await eventually(async () => (await readLag()) === 0);
+  });
+
+  it('spreads offers over partitions that a lane is given later', async () => {
+    const ledger = new FakeLedger();
+    await subscribe(ledger.handle);
+    const before = makeOffers(12, { prefix: 'before' });
+    await publisher.publish({ offers: before });
+    await sweepUntilClaimed(ledger, before);
+    const topic = topicOf('normal');
+    await withAdmin((admin) => admin.createPartitions({ topicPartitions: [{ topic, count: 15 }] }));
+    await publisher.tick();
+    const later = makeOffers(60, { prefix: 'later' });
+    await publisher.publish({ offers: later });
+    // Nobody offers again here: none may go to a partition that only some have heard of.
+    await eventually(() => ledger.unclaimed(later).length === 0);
+    await eventually(async () => {
+      const offsets = await withAdmin((admin) => admin.fetchTopicOffsets(topic));
+      return offsets.length === 15 && offsets.every(({ high }) => Number(high) > 0);
+    });
   });
 
   it('makes the lanes with the settings that were asked for', async () => {

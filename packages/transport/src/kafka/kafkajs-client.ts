@@ -18,11 +18,16 @@ const OTHER_RETRIES = 3;
 /** The client port on kafkajs 2.2.4, with the settings that survived broker kills, outages and rebalances. */
 export function createKafkajsClient(options: KafkaOptions, logger: KafkaLogger): KafkaClient {
   patchRequestQueue();
-  const consuming = new Kafka(kafkajsConfig(options, logger, CONSUMER_RETRIES));
   const others = new Kafka(kafkajsConfig(options, logger, OTHER_RETRIES));
   return {
     createProducer: () => new KafkajsProducer(others),
-    createConsumer: (params) => new KafkajsConsumer(consuming, params, options.sessionTimeoutMs),
+    // One each: consumers of one `Kafka` and one group share a cache of committed offsets, also with a predecessor.
+    createConsumer: (params) =>
+      new KafkajsConsumer(
+        new Kafka(kafkajsConfig(options, logger, CONSUMER_RETRIES)),
+        params,
+        options.sessionTimeoutMs,
+      ),
     createAdmin: () => new KafkajsAdmin(others),
   };
 }

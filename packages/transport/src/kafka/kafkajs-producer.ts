@@ -14,15 +14,33 @@ export class KafkajsProducer implements KafkaProducer {
   }
 
   async send({ records }: { records: readonly RecordToSend[] }): Promise<void> {
+    const dropped = await this.#send(records);
+    if (dropped.length === 0) return;
+    // With metadata from before their partitions were made: a new producer asks for it.
+    this.#discard();
+    if ((await this.#send(dropped)).length > 0) throw new Error('records for partitions that do not exist');
+  }
+
+  /**
+   * @returns What was not sent: kafkajs passes over records for partitions that it has not heard of, and resolves all the
+   * same; only the list of answers tells.
+   */
+  async #send(records: readonly RecordToSend[]): Promise<RecordToSend[]> {
     const session = this.#open();
     try {
       await session.connected;
-      await session.producer.sendBatch({ acks: -1, topicMessages: groupByTopic(records) });
+      const answers = await session.producer.sendBatch({ acks: -1, topicMessages: groupByTopic(records) });
+      const sent = new Set(answers.map(({ topicName, partition }) => `${topicName}/${partition}`));
+      return records.filter(({ topic, partition }) => !sent.has(`${topic}/${partition}`));
     } catch (error) {
-      if (this.#session === session) this.#session = null;
-      await session.producer.disconnect().catch(() => {});
+      if (this.#session === session) this.#discard();
       throw error;
     }
+  }
+
+  #discard(): void {
+    this.#session?.producer.disconnect().catch(() => {});
+    this.#session = null;
   }
 
   async close(): Promise<void> {

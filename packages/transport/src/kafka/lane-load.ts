@@ -53,7 +53,11 @@ export class LaneLoads {
       .readLag({ topic, groupId })
       .then(
         (lag) => {
-          load.outstanding = [...lag];
+          // Of partitions that are too new for the answer, our own count is all there is.
+          load.outstanding = Array.from(
+            { length: Math.max(lag.length, load.outstanding.length) },
+            (_, partition) => lag[partition] ?? load.outstanding[partition] ?? 0,
+          );
         },
         (error: unknown) =>
           this.#params.logger.debug({ topic, reason: reasonOf(error) }, 'the lag of a lane was not read'),

@@ -62,14 +62,20 @@ export class LaneTopics {
     this.#ensured.delete(model);
   }
 
-  /** Looks whether all topics are still there and makes again what is not. Rejects when the broker does not answer. */
+  /**
+   * Looks whether all topics are still there, and with how many partitions, and makes again what is not. Rejects when the
+   * broker does not answer.
+   */
   async check(): Promise<void> {
     const models = [...this.#ensured.keys()];
     const names = models.flatMap((model) => this.#topicsOf(model)).map(({ topic }) => topic);
     const known = await this.#params.admin.countPartitions([this.#deadTopic().topic, ...names]);
     for (const model of models) {
-      const isWhole = this.#topicsOf(model).every(({ topic }) => known.has(topic));
-      if (isWhole) continue;
+      const topics = this.#topicsOf(model).map(({ topic }) => topic);
+      if (topics.every((topic) => known.has(topic))) {
+        this.#ensured.set(model, Promise.resolve(known));
+        continue;
+      }
       this.#params.logger.warn({ model }, 'Kafka topics of a model are missing; making them again');
       this.forget(model);
       await this.ensure(model);

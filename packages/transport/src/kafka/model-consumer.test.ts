@@ -78,14 +78,14 @@ const offerOf = (shardId: string): Offer => ({
 });
 
 const consumers: FakeConsumer[] = [];
-let topics: Set<string>;
+let topics: Map<string, number>;
 let brokerFailure: Error | null;
 let subscription: OfferSubscription;
 
 const admin: KafkaAdmin = {
   countPartitions: async (names) => {
     if (brokerFailure) throw brokerFailure;
-    return new Map(names.filter((name) => topics.has(name)).map((name) => [name, 12]));
+    return new Map([...topics].filter(([name]) => names.includes(name)));
   },
   createTopics: async () => {},
   readSettings: async () => new Map(),
@@ -113,7 +113,7 @@ async function subscribe(handle: OfferHandler = async () => ({ outcome: 'taken' 
 beforeEach(() => {
   vi.useFakeTimers();
   consumers.length = 0;
-  topics = new Set([highTopic, normalTopic, lowTopic]);
+  topics = new Map([highTopic, normalTopic, lowTopic].map((topic) => [topic, 12]));
   brokerFailure = null;
 });
 
@@ -131,20 +131,37 @@ describe('a subscription', () => {
     await passTime(2_000);
     expect(consumers).toHaveLength(0);
     expect(subscription.health()).toEqual({ state: 'up', reason: null });
-    topics.add(normalTopic);
+    topics.set(normalTopic, 12).set(highTopic, 12).set(lowTopic, 12);
     await passTime(300);
-    expect(newest().params.topics).toEqual([normalTopic]);
+    expect(newest().params.topics).toEqual([highTopic, normalTopic, lowTopic]);
+  });
+
+  it('gives the lanes of a model a second to show up together, then reads those that are there', async () => {
+    topics = new Map([[normalTopic, 12]]);
+    await subscribe();
+    expect(consumers).toHaveLength(0);
+    topics.set(highTopic, 12);
+    await passTime(1_500);
+    expect(newest().params.topics).toEqual([highTopic, normalTopic]);
   });
 
   it('reads a lane that is made later, with a new consumer', async () => {
     topics.delete(lowTopic);
     await subscribe();
+    await passTime(1_500);
     const first = newest();
-    topics.add(lowTopic);
+    topics.set(lowTopic, 12);
     await passTime(7_000);
     expect(first.closed).toBe(true);
     expect(newest().params.topics).toEqual([highTopic, normalTopic, lowTopic]);
     expect(consumers).toHaveLength(2);
+  });
+
+  it('reads partitions that a lane is given later', async () => {
+    await subscribe();
+    topics.set(normalTopic, 24);
+    await passTime(7_000);
+    expect(consumers.map(({ closed }) => closed)).toEqual([true, false]);
   });
 
   it('stops its consumer while a topic is missing, instead of letting it crash five times a second', async () => {
@@ -153,8 +170,8 @@ describe('a subscription', () => {
     newest().params.onCrash({ error: new Error('no such topic'), restarts: true });
     await passTime(1_100);
     expect(newest().closed).toBe(true);
-    topics.add(highTopic);
-    await passTime(600);
+    topics.set(highTopic, 12);
+    await passTime(2_000);
     expect(consumers).toHaveLength(2);
   });
 

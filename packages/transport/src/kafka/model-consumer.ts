@@ -9,6 +9,8 @@ import { DOUBT_AFTER_MS, judgeConsumer } from './watchdog.js';
 
 /** How soon a lane is noticed that the control plane has just made. */
 const TOPIC_POLL_MS = 250;
+/** How often it looks for a model's other lanes before it reads those that it has found. */
+const MAX_PARTIAL_POLLS = 4;
 const TICK_MS = 1_000;
 const PROBE_INTERVAL_MS = 5_000;
 const PROBE_LIMIT_MS = 5_000;
@@ -28,12 +30,15 @@ export interface ModelConsumerParams {
   readonly logger: KafkaLogger;
 }
 
+/** Partition counts by topic, in order of priority. */
+type Topics = ReadonlyMap<string, number>;
+
 /** Why a consumer was given up. */
 type End = 'closed' | 'crashed' | 'stalled' | 'topics changed';
 
 /**
  * Keeps one consumer alive for one model: waits for its topics, reads them, and builds a new consumer when the old one
- * crashed for good, stalled, or reads other topics than there are now.
+ * crashed for good, stalled, or reads other topics and partitions than there are now.
  */
 export class ModelConsumer {
   readonly #params: ModelConsumerParams;
@@ -42,8 +47,8 @@ export class ModelConsumer {
   readonly #supervision: Promise<void>;
   #consumer: KafkaConsumer | null = null;
   #endLife: (end: End) => void = () => {};
-  /** Topics that the consumer reads; empty: none exist yet. */
-  #topics: readonly string[] = [];
+  /** Topics that the consumer reads, with their partition counts; empty: none exist yet. */
+  #topics: Topics = new Map();
   #brokerAnswers: boolean | null = null;
   #brokerProblem = '';
   #joined = false;
@@ -65,7 +70,7 @@ export class ModelConsumer {
     if (this.#brokerAnswers === false) return { state: 'down', reason: `Kafka: ${this.#brokerProblem}` };
     if (this.#brokerAnswers === null) return { state: 'degraded', reason: 'Kafka has not answered yet' };
     // No job of this model was ever offered: nothing to read is nothing wrong.
-    if (this.#topics.length === 0) return { state: 'up', reason: null };
+    if (this.#topics.size === 0) return { state: 'up', reason: null };
     if (!this.#joined) return { state: 'degraded', reason: 'joining the Kafka consumer group' };
     const sinceFetchMs = performance.now() - this.#lastFetchMs;
     return sinceFetchMs > DOUBT_AFTER_MS
@@ -97,18 +102,26 @@ export class ModelConsumer {
     }
   }
 
-  async #waitForTopics(): Promise<readonly string[]> {
-    this.#topics = [];
+  async #waitForTopics(): Promise<Topics> {
+    this.#topics = new Map();
+    let partialPolls = 0;
     while (!this.#closed) {
       const topics = await this.#findTopics();
-      if (topics !== null && topics.length > 0) return topics;
+      if (topics !== null && this.#isWhole(topics)) return topics;
+      // The lanes of a model are made together, but show up one by one.
+      if (topics !== null && topics.size > 0) partialPolls += 1;
+      if (topics !== null && partialPolls > MAX_PARTIAL_POLLS) return topics;
       await sleep(TOPIC_POLL_MS, this.#closing.signal);
     }
-    return [];
+    return new Map();
+  }
+
+  #isWhole(topics: Topics): boolean {
+    return topics.size === this.#params.lanes.size;
   }
 
   /** The life of one consumer, from its making to its leaving. */
-  async #live(topics: readonly string[]): Promise<End> {
+  async #live(topics: Topics): Promise<End> {
     const { client, groupId, reader, pauses, logger, model } = this.#params;
     const { promise: ended, resolve } = Promise.withResolvers<End>();
     this.#endLife = resolve;
@@ -117,7 +130,7 @@ export class ModelConsumer {
     this.#lastFetchMs = performance.now();
     const consumer: KafkaConsumer = client.createConsumer({
       groupId,
-      topics,
+      topics: [...topics.keys()],
       handleBatch: (batch) => reader.read(batch, consumer),
       onFetch: () => {
         if (isCurrent()) this.#lastFetchMs = performance.now();
@@ -172,10 +185,11 @@ export class ModelConsumer {
   }
 
   async #tick(consumer: KafkaConsumer): Promise<void> {
-    if (performance.now() - this.#lastProbeMs >= PROBE_INTERVAL_MS) {
+    const intervalMs = this.#isWhole(this.#topics) ? PROBE_INTERVAL_MS : TICK_MS;
+    if (performance.now() - this.#lastProbeMs >= intervalMs) {
       const topics = await this.#findTopics();
       if (this.#consumer !== consumer) return;
-      if (topics !== null && topics.join() !== this.#topics.join()) this.#endLife('topics changed');
+      if (topics !== null && !areEqual(topics, this.#topics)) this.#endLife('topics changed');
       await this.#params.reader.commitLeftovers(consumer);
     }
     const sinceFetchMs = performance.now() - this.#lastFetchMs;
@@ -183,8 +197,8 @@ export class ModelConsumer {
       this.#endLife('stalled');
   }
 
-  /** The model's topics that exist, in order of priority; `null` when the broker does not say. */
-  async #findTopics(): Promise<readonly string[] | null> {
+  /** The model's topics that exist; `null` when the broker does not say. */
+  async #findTopics(): Promise<Topics | null> {
     const { admin, lanes, logger, model } = this.#params;
     this.#lastProbeMs = performance.now();
     try {
@@ -194,7 +208,12 @@ export class ModelConsumer {
         signal: this.#closing.signal,
       });
       this.#brokerAnswers = true;
-      return [...lanes.keys()].filter((topic) => known.has(topic));
+      return new Map(
+        [...lanes.keys()].flatMap((topic): [string, number][] => {
+          const partitions = known.get(topic);
+          return partitions === undefined ? [] : [[topic, partitions]];
+        }),
+      );
     } catch (error) {
       if (this.#closed) return null;
       this.#brokerAnswers = false;
@@ -206,3 +225,6 @@ export class ModelConsumer {
     }
   }
 }
+
+const areEqual = (left: Topics, right: Topics): boolean =>
+  JSON.stringify([...left]) === JSON.stringify([...right]);
