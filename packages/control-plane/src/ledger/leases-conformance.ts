@@ -94,8 +94,8 @@ export function leasesConformance(world: () => LedgerWorld): void {
         createdAtMs: job.createdAtMs,
       });
       expect(seen).toEqual([
-        { ...of(large), held: 2, next: [2, 3, 4] },
-        { ...of(small), held: 0, next: [0, 1] },
+        { ...of(large), held: 2, suspectsHeld: 0, next: [2, 3, 4] },
+        { ...of(small), held: 0, suspectsHeld: 0, next: [0, 1] },
       ]);
       expect(picked.map((shard) => [shard.jobId, shard.ordinal])).toEqual([
         [large.id, 2],
@@ -105,6 +105,34 @@ export function leasesConformance(world: () => LedgerWorld): void {
         [large.id, 3],
         [large.id, 4],
       ]);
+    });
+
+    it('are picked knowing how many suspects are held, of whatever job', async () => {
+      const suspected = await world().job({ shards: [4] });
+      for (const _ of range(0, 2)) {
+        await world().claimNext(suspected);
+        world().nowMs += LEASE_MS;
+        await world().expire();
+      }
+      const [half] = (await world().shards(suspected)).filter(({ state }) => state === 'ready');
+      if (half === undefined) throw new Error('the shard was not halved');
+      const suspectsHeld = async () => {
+        let held: number[] = [];
+        await world().ledger.takeOffers({
+          staleBeforeMs: 0,
+          limit: 1,
+          nowMs: world().nowMs,
+          pick: (queues) => {
+            held = queues.map((queue) => queue.suspectsHeld);
+            return [];
+          },
+        });
+        return held;
+      };
+      await world().job({ shards: [1], projectId: 'proj_two' });
+      expect(await suspectsHeld()).toEqual([0, 0]);
+      await world().claim(half);
+      expect(await suspectsHeld()).toEqual([1, 1]);
     });
 
     it('are picked among no more jobs of a project than could be offered', async () => {

@@ -3,6 +3,7 @@ import { createConformance } from './create-conformance.js';
 import { endingConformance } from './ending-conformance.js';
 import { expiryConformance } from './expiry-conformance.js';
 import { leasesConformance } from './leases-conformance.js';
+import { randomConformance } from './random-conformance.js';
 import { readsConformance } from './reads-conformance.js';
 import { retryConformance } from './retry-conformance.js';
 import { LedgerWorld, type OpenLedgerHarness } from './world-conformance.js';
@@ -26,5 +27,6 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
     endingConformance(() => world);
     retryConformance(() => world);
     readsConformance(() => world);
+    randomConformance(() => world);
   });
 }

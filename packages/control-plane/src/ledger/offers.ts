@@ -1,3 +1,4 @@
+import { LIMITS } from '@batch-infer/contracts';
 import { type ExpressionBuilder, type Selectable, sql } from 'kysely';
 import type { Ledger, OfferPicker, OfferQueue } from '../ports/ledger.js';
 import type { ShardRecord } from '../ports/records.js';
@@ -36,6 +37,7 @@ async function offerQueues(session: Session, params: TakeOffers): Promise<OfferQ
   const shards = await nextShards(session, params);
   if (shards.length === 0) return [];
   const held = await heldShards(session, params.staleBeforeMs);
+  const suspectsHeld = [...held.values()].reduce((sum, { suspects }) => sum + suspects, 0);
   return [...Map.groupBy(shards, (shard) => shard.job_id).values()].flatMap((rows) => {
     const [first] = rows;
     if (first === undefined) return [];
@@ -44,7 +46,8 @@ async function offerQueues(session: Session, params: TakeOffers): Promise<OfferQ
       projectId: first.project_id,
       priority: priorityOfRank(first.priority_rank),
       createdAtMs: first.job_created_at,
-      held: held.get(first.job_id) ?? 0,
+      held: held.get(first.job_id)?.shards ?? 0,
+      suspectsHeld,
       shards: rows
         .sort((left, right) => left.ordinal - right.ordinal || left.first_item - right.first_item)
         .slice(0, params.limit)
@@ -105,23 +108,29 @@ async function nextShards({ db }: Session, params: TakeOffers): Promise<Selectab
     .execute();
 }
 
+interface Held {
+  readonly shards: number;
+  /** How many of them have lost so many leases that one of their items is suspected of it. */
+  readonly suspects: number;
+}
+
 /** Shards that each job holds: leased, or offered and perhaps about to be claimed. Both are few. */
-async function heldShards({ db }: Session, staleBeforeMs: number): Promise<Map<string, number>> {
-  const leased = await db
+async function heldShards({ db }: Session, staleBeforeMs: number): Promise<Map<string, Held>> {
+  const byJob = db
     .selectFrom('shard')
-    .select(({ fn }) => ['job_id', fn.countAll<number>().as('shards')])
-    .where('state', '=', 'leased')
-    .groupBy('job_id')
-    .execute();
-  const offered = await db
-    .selectFrom('shard')
-    .select(({ fn }) => ['job_id', fn.countAll<number>().as('shards')])
-    .where('state', '=', 'ready')
-    .where('offered_at', '>=', staleBeforeMs)
-    .groupBy('job_id')
-    .execute();
-  const held = new Map<string, number>();
-  for (const row of [...leased, ...offered]) held.set(row.job_id, (held.get(row.job_id) ?? 0) + row.shards);
+    .select(({ fn }) => [
+      'job_id',
+      fn.countAll<number>().as('shards'),
+      fn.countAll<number>().filterWhere('lost_leases', '>=', LIMITS.lostLeasesBeforeBisection).as('suspects'),
+    ])
+    .groupBy('job_id');
+  const leased = await byJob.where('state', '=', 'leased').execute();
+  const offered = await byJob.where('state', '=', 'ready').where('offered_at', '>=', staleBeforeMs).execute();
+  const held = new Map<string, Held>();
+  for (const { job_id: jobId, shards, suspects } of [...leased, ...offered]) {
+    const before = held.get(jobId) ?? { shards: 0, suspects: 0 };
+    held.set(jobId, { shards: before.shards + shards, suspects: before.suspects + suspects });
+  }
   return held;
 }
 
