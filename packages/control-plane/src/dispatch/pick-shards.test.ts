@@ -6,10 +6,22 @@ import { pickShards } from './pick-shards.js';
 
 function queue(
   jobId: string,
-  fields: Partial<OfferQueue> & { waiting: number; model?: string; offeredAtMs?: number },
+  fields: Partial<OfferQueue> & {
+    waiting: number;
+    model?: string;
+    offeredAtMs?: number;
+    lostLeases?: number;
+  },
 ): OfferQueue {
-  const { waiting, model = 'm', offeredAtMs = null, ...rest } = fields;
-  const job = { jobId, projectId: 'p', priority: 'normal' as Priority, createdAtMs: 1, held: 0, ...rest };
+  const { waiting, model = 'm', offeredAtMs = null, lostLeases = 0, ...rest } = fields;
+  const defaults = {
+    projectId: 'p',
+    priority: 'normal' as Priority,
+    createdAtMs: 1,
+    held: 0,
+    suspectsHeld: 0,
+  };
+  const job = { jobId, ...defaults, ...rest };
   const shards = Array.from(
     { length: waiting },
     (_, ordinal): ShardRecord => ({
@@ -28,7 +40,7 @@ function queue(
       epoch: 0,
       doneMask: emptyMask(),
       badMask: emptyMask(),
-      lostLeases: 0,
+      lostLeases,
       runnerId: null,
       leaseUntilMs: null,
       offeredAtMs,
@@ -77,6 +89,17 @@ describe('whose turn it is', () => {
     const queues = [queue('stale', { waiting: 3, offeredAtMs: 1 })];
     expect(pick(queues, 10, 0, false)).toHaveLength(3);
     expect(pick(queues, 10, 0, true)).toEqual([]);
+  });
+
+  it('lets suspects go one at a time, and everything else past them (I10)', () => {
+    const suspects = queue('suspect', { waiting: 3, lostLeases: 2 });
+    const others = [
+      queue('also', { waiting: 2, lostLeases: 3, createdAtMs: 2 }),
+      queue('fresh', { waiting: 2 }),
+    ];
+    expect(pick([suspects, ...others], 10).sort()).toEqual(['fresh-0', 'fresh-1', 'suspect-0']);
+    const held = [suspects, ...others].map((one) => ({ ...one, suspectsHeld: 1 }));
+    expect(pick(held, 10)).toEqual(['fresh-0', 'fresh-1']);
   });
 
   it('picks nothing from nothing', () => {

@@ -1,4 +1,4 @@
-import { PRIORITIES, type Priority } from '@batch-infer/contracts';
+import { LIMITS, PRIORITIES, type Priority } from '@batch-infer/contracts';
 import { laneName } from '@batch-infer/contracts/runner-protocol';
 import type { OfferQueue } from '../ports/ledger.js';
 import type { ShardRecord } from '../ports/records.js';
@@ -29,7 +29,7 @@ interface Turn {
  * where `room` has counted its first offer already.
  */
 export function pickShards(queues: readonly OfferQueue[], bounds: OfferBounds): ShardRecord[] {
-  const lanes = new LaneRooms(bounds);
+  const lanes = new LaneRooms(bounds, queues[0]?.suspectsHeld ?? 0);
   const picked: ShardRecord[] = [];
   for (const priority of PRIORITIES) {
     const turns = turnsOf(queues, priority);
@@ -51,22 +51,28 @@ export function pickShards(queues: readonly OfferQueue[], bounds: OfferBounds): 
   return picked;
 }
 
+const isSuspect = (shard: ShardRecord): boolean => shard.lostLeases >= LIMITS.lostLeasesBeforeBisection;
+
 /** How full the lanes get while shards are picked. */
 class LaneRooms {
   readonly #bounds: OfferBounds;
   readonly #taken = new Map<string, number>();
+  #suspects: number;
 
-  constructor(bounds: OfferBounds) {
+  constructor(bounds: OfferBounds, suspectsHeld: number) {
     this.#bounds = bounds;
+    this.#suspects = suspectsHeld;
   }
 
   mayTake(shard: ShardRecord): boolean {
+    if (isSuspect(shard) && this.#suspects > 0) return false;
     if (!this.#needsRoom(shard)) return true;
     const lane = laneName(shard.priority, shard.model);
     return (this.#taken.get(lane) ?? 0) < this.#bounds.room(lane);
   }
 
   take(shard: ShardRecord): void {
+    if (isSuspect(shard)) this.#suspects += 1;
     if (!this.#needsRoom(shard)) return;
     const lane = laneName(shard.priority, shard.model);
     this.#taken.set(lane, (this.#taken.get(lane) ?? 0) + 1);

@@ -269,6 +269,11 @@ export interface OfferQueue {
   readonly held: number;
   /** The next ones by ordinal, at most `limit`. */
   readonly shards: readonly ShardRecord[];
+  /**
+   * Suspects of the whole ledger that are leased, or offered and perhaps about to be: shards that have lost
+   * `LIMITS.lostLeasesBeforeBisection` leases. The same number in every queue.
+   */
+  readonly suspectsHeld: number;
 }
 
 /** Whose turn it is: at most `limit` shards of the queues, in the order to offer them. Pure. */
