@@ -62,6 +62,14 @@ export const LIMITS = {
   /** Leases a shard may lose before it is bisected, and a single item before it fails. */
   lostLeasesBeforeBisection: 2,
   lostLeasesBeforeFailure: 3,
+  /** Characters of the name of a project or an API key. */
+  accessNameChars: 128,
+  /** Share of a project beside the others. */
+  projectWeightMin: 0.01,
+  projectWeightMax: 100,
+  /** Longest life of an API key that expires; how long an old key may go on beside its successor. */
+  apiKeyLifeMaxMs: 3_650 * 24 * 3_600_000,
+  apiKeyOverlapMaxMs: 30 * 24 * 3_600_000,
   /** Longest retry hint that real SDKs obey. */
   retryAfterMaxSeconds: 60,
 } as const;
