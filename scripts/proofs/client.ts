@@ -8,7 +8,7 @@ import {
   type StatedCounts,
   splitLines,
 } from '@batch-infer/testkit';
-import { until } from './wait.js';
+import { FinalError, until } from './wait.js';
 
 export const MODEL = 'sim-model';
 
@@ -72,7 +72,8 @@ export class Client {
       const answer = await this.post('/v1/jobs', body, { 'idempotency-key': key });
       if (answer.status === 202) return (await answer.json()) as JobView;
       const text = await answer.text();
-      if (answer.status < 500 && answer.status !== 409) throw new Error(`refused: ${answer.status} ${text}`);
+      if (answer.status < 500 && answer.status !== 409)
+        throw new FinalError(`refused: ${answer.status} ${text}`);
       await delay(100);
       return null;
     });

@@ -2,9 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_INTERVAL_MS = 20;
 
+/** An answer that no later question will better: `until` gives up at once. */
+export class FinalError extends Error {
+  override readonly name = 'FinalError';
+}
+
 /**
  * Asks until there is an answer that is not null; a question that throws counts as unanswered.
- * @throws when there is none by the deadline, with the last error as its cause.
+ * @throws when there is none by the deadline, with the last error as its cause; a `FinalError` at once.
  */
 export async function until<Answer>(
   what: string,
@@ -19,6 +24,7 @@ export async function until<Answer>(
       if (answer !== null) return answer;
       lastError = undefined;
     } catch (error) {
+      if (error instanceof FinalError) throw error;
       lastError = error;
     }
     if (performance.now() > endsAt) {
