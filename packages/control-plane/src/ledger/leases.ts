@@ -25,6 +25,7 @@ export async function claimShard(
       epoch: shard.epoch + 1,
       runner_id: params.runnerId,
       lease_until: params.nowMs + params.leaseMs,
+      leased_at: params.nowMs,
     } as const;
     await session.db.updateTable('shard').set(lease).where('id', '=', shard.id).execute();
     const progress = {

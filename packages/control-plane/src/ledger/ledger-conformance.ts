@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe } from 'vitest';
+import { accessConformance } from './access-conformance.js';
 import { createConformance } from './create-conformance.js';
 import { endingConformance } from './ending-conformance.js';
 import { expiryConformance } from './expiry-conformance.js';
@@ -28,5 +29,6 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
     retryConformance(() => world);
     readsConformance(() => world);
     randomConformance(() => world);
+    accessConformance(() => world);
   });
 }

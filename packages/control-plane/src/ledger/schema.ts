@@ -1,5 +1,6 @@
 import type { EndReason, JobState, Priority } from '@batch-infer/contracts';
 import { PRIORITIES } from '@batch-infer/contracts';
+import type { Generated } from 'kysely';
 import type { JobRecord, ShardState } from '../ports/records.js';
 
 /**
@@ -21,6 +22,8 @@ export interface Schema {
 export interface ProjectTable {
   id: string;
   name: string;
+  weight: Generated<number>;
+  max_running_items: number | null;
   created_at: number;
 }
 
@@ -35,6 +38,8 @@ export interface ApiKeyTable {
   created_at: number;
   expires_at: number | null;
   revoked_at: number | null;
+  last_used_at: number | null;
+  rotated_to: string | null;
 }
 
 export interface FileTable {
@@ -132,6 +137,8 @@ export interface ShardTable {
   lost_leases: number;
   runner_id: string | null;
   lease_until: number | null;
+  /** When it was claimed; of no meaning while it is not leased. */
+  leased_at: number | null;
   offered_at: number | null;
 }
 

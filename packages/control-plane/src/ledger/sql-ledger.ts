@@ -1,5 +1,6 @@
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
+import { accessLedger } from './access.js';
 import { type Database, openDatabase } from './dialect.js';
 import { expireLeases, forgiveOutage } from './expiry.js';
 import { createFile, deleteFile, expireFiles, findFile, listFiles } from './files.js';
@@ -90,6 +91,8 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     forgetIdempotency: (params) => forgetIdempotency(database, params),
     isBlobReferenced: (params) => isBlobReferenced(database, params),
     backlog: () => backlog(database),
+
+    ...accessLedger(database),
   };
 }
 

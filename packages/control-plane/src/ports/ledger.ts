@@ -1,5 +1,6 @@
 import type { EndReason, InputError, JobState, Priority } from '@batch-infer/contracts';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
+import type { AccessLedger } from './access.js';
 import type {
   FileRecord,
   ItemOutcome,
@@ -13,7 +14,7 @@ import type {
  * The ledger: the only authority on what is true. Every method is one transaction. Implementations: Kysely over SQLite
  * and over PostgreSQL; both run the conformance suite in `ledger/ledger-conformance.ts`.
  */
-export interface Ledger {
+export interface Ledger extends AccessLedger {
   /** Brings the schema up to date under a lock. */
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */
