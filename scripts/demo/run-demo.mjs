@@ -176,7 +176,8 @@ async function main(options) {
 
   const relative = (/** @type {string} */ file) => path.relative(repositoryDirectory, file);
   const words = ['npx', 'batch-infer', 'run', relative(inputFile), '-o', relative(resultsFile), '--local'];
-  words.push(...engine.flags, '--model', engine.model);
+  // A second demo is to run again, not to find the first one's job.
+  words.push(...engine.flags, '--model', engine.model, '--new');
   showCommand(words);
   const startedAtMs = performance.now();
   const exitCode = await run(words);

@@ -19,11 +19,14 @@ export class FakeServer implements AsyncDisposable {
   readonly #server = createServer((request, response) => {
     void this.#answer(request, response);
   });
+  #onChunk: ((chunk: Uint8Array) => void) | undefined;
   #handler: Handler = (_request, response) => sendJson(response, 500, {});
 
-  static async start(handler: Handler): Promise<FakeServer> {
+  /** With `onChunk`, bodies are handed over as they come and not kept. */
+  static async start(handler: Handler, onChunk?: (chunk: Uint8Array) => void): Promise<FakeServer> {
     const fake = new FakeServer();
     fake.#handler = handler;
+    fake.#onChunk = onChunk;
     await new Promise<void>((resolve) => fake.#server.listen(0, '127.0.0.1', resolve));
     return fake;
   }
@@ -41,7 +44,10 @@ export class FakeServer implements AsyncDisposable {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     try {
-      for await (const chunk of request) chunks.push(chunk);
+      for await (const chunk of request) {
+        if (this.#onChunk === undefined) chunks.push(chunk);
+        else this.#onChunk(chunk);
+      }
     } catch {
       return;
     }

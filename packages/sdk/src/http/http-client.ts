@@ -117,7 +117,7 @@ export class HttpClient {
         retry: 0,
         timeout: false,
         throwHttpErrors: false,
-        fetch: this.#options.fetch,
+        fetch: body === undefined ? this.#options.fetch : this.#sendOnce,
         signal: signal === undefined ? watchdog.signal : AbortSignal.any([signal, watchdog.signal]),
         ...(call.json === undefined ? {} : { body: call.json }),
         ...(body === undefined ? {} : { body: body.stream }),
@@ -129,6 +129,13 @@ export class HttpClient {
       throw body?.sourceError ?? this.#translate(error, watchdog, signal);
     }
   }
+
+  /**
+   * `fetch` for a streamed body. Where a redirect could follow, `fetch` must keep a copy of the whole body for it
+   * (in Node: in memory). Without a window and without redirects it sends the stream itself.
+   */
+  readonly #sendOnce = (input: string | URL | Request, init?: RequestInit): Promise<Response> =>
+    this.#options.fetch(input, { ...init, window: null, redirect: 'error' });
 
   #headers(call: Call, key: string | undefined): Record<string, string> {
     const { apiKey } = this.#options;
