@@ -9,6 +9,7 @@ import { type EngineCall, EngineClient, type EngineRequest } from './client.js';
 import type { EngineInfo } from './discovery.js';
 import { EngineLoad } from './load.js';
 import type { EngineReply } from './reply.js';
+import { MESSAGES_PATH, MessagesRoute } from './translate/messages-route.js';
 
 /** `silent`: it neither answers nor refuses, as a frozen process or one that has no thread left. */
 export type Health = 'alive' | 'dead' | 'silent';
@@ -61,6 +62,7 @@ export class Engine {
   exclusive = false;
   readonly #options: EngineOptions;
   readonly #client: EngineClient;
+  readonly #messages: MessagesRoute;
   #breaker: BreakerState = CLOSED;
   #health: Health = 'silent';
   /** Since when it has not been alive; `null` while it is. */
@@ -84,6 +86,7 @@ export class Engine {
       connections: (options.window ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
       clock: options.clock,
     });
+    this.#messages = new MessagesRoute(this.#client);
   }
 
   /** Takes the engine into use. */
@@ -138,7 +141,8 @@ export class Engine {
     const trial = this.onTrial;
     this.load.inFlight += 1;
     this.#apply({ type: 'sent' });
-    return { call: this.#client.post(request), trial };
+    const route = request.path === MESSAGES_PATH ? this.#messages : this.#client;
+    return { call: route.post(request), trial };
   }
 
   /** To be called once for every `send`, before its outcome is acted on. `null`: we ended it ourselves. */
@@ -211,6 +215,7 @@ export class Engine {
   }
 
   #setHealth(health: Health): Health {
+    if (this.#closed) return health;
     this.#health = health;
     const nowMs = this.#options.clock.nowMs();
     if (health === 'alive') {
