@@ -122,6 +122,11 @@ export class FakeControlPlane {
     this.#send({ type: 'stop', job_ids: [jobId], reason: 'cancelled' });
   }
 
+  /** Breaks every session, as a control plane that restarts. */
+  cutSessions(): void {
+    for (const session of this.#sessions) session.destroy();
+  }
+
   /** Ends a lease behind the runner's back, as the sweeper does. */
   expire(jobId: string): void {
     for (const shard of this.#shards.values()) {

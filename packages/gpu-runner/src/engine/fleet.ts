@@ -140,11 +140,19 @@ export class EngineFleet {
         }
         if (clock.nowMs() - saidAtMs >= REMIND_MS) {
           saidAtMs = clock.nowMs();
-          logger.warn({ engine: engine.url }, `waiting for an engine: ${trouble.message}`);
+          logger.warn({ engine: engine.url }, this.#waitingText(engine, trouble));
         }
       }
       await sleep(clock, RETRY_MS, stop);
     }
     throw new RunnerError('engine_unavailable', 'stopped before an engine answered');
+  }
+
+  /** A launched engine is on its way: nobody has to start it. */
+  #waitingText(engine: Engine, trouble: RunnerError): string {
+    const launched = this.#launcher !== null && engine === this.engines[0];
+    return launched && trouble.code === 'engine_unavailable'
+      ? `waiting for the launched engine to answer at ${engine.url}`
+      : `waiting for an engine: ${trouble.message}`;
   }
 }

@@ -182,14 +182,15 @@ function portIn(words: readonly string[]): string | null {
   return at !== -1 && value !== undefined && /^\d{1,5}$/.test(value) ? value : null;
 }
 
+/** Where the system has it, this makes the kernel end the engine when we are killed. */
+const DEATH_PREFIX = ['setpriv', '--pdeathsig', 'KILL'] as const;
 let prefix: readonly string[] | null = null;
 
-/** Where the system has it, `setpriv` makes the kernel end the engine when we are killed. */
 function deathPrefix(): readonly string[] {
   if (prefix === null) {
-    const usable =
-      process.platform === 'linux' && spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0;
-    prefix = usable ? ['setpriv', '--pdeathsig', 'KILL'] : [];
+    const [program, ...rest] = DEATH_PREFIX;
+    const usable = process.platform === 'linux' && spawnSync(program, [...rest, 'true']).status === 0;
+    prefix = usable ? DEATH_PREFIX : [];
   }
   return prefix;
 }

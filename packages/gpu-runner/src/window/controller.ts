@@ -8,7 +8,7 @@ import { controlBlind, type Probe, probeFrom } from './blind.js';
  * The rules are those of the design's batching page; where an engine tells nothing of itself, see `blind.ts`.
  */
 export const SAMPLE_INTERVAL_MS = 500;
-export const WINDOW_MAX = 1_024;
+const WINDOW_MAX = 1_024;
 const WINDOW_MIN = 8;
 /** Where the search starts at an engine that tells nothing. */
 const START_LEVEL = 16;
