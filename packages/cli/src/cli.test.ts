@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type MemoryIo, memoryIo } from '../test-support/fixtures.js';
+import { type MemoryIo, memoryIo, wireJob } from '../test-support/fixtures.js';
 import { runCli } from './cli.js';
 import { COMMANDS } from './registry.js';
 
@@ -158,6 +158,44 @@ describe('bad lines', () => {
     expect((await run(['validate', await inputFile()])).code).toBe(0);
     const report = await run(['validate', path, '--json']);
     expect(JSON.parse(report.io.out())).toMatchObject({ ok: false, error_count: 1, errors: [{ line: 2 }] });
+  });
+});
+
+describe('a job that expired', () => {
+  it('is exit 7, with what there is written', async () => {
+    const job = {
+      ...wireJob({ id: 'job_7', status: 'expired', phase: 'expired' }),
+      counts: { total: 1, queued: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0, expired: 1 },
+    };
+    const url = await serving((request, response) => {
+      const isResults = request.url?.includes('/results') ?? false;
+      response.writeHead(200, { 'content-type': isResults ? 'application/x-ndjson' : 'application/json' });
+      response.end(
+        isResults ? '{"index":0,"custom_id":"a","status":"expired","attempts":0}\n' : JSON.stringify(job),
+      );
+    });
+    await inputFile();
+    const { code, io } = await run(['run', 'in.jsonl', '-o', 'out.jsonl', '--base-url', url]);
+    expect([code, io.error()]).toEqual([7, expect.stringContaining('job_7 expired · 1 item · 1 expired')]);
+    expect(await readFile(join(folder, 'out.jsonl'), 'utf8')).toContain('"status":"expired"');
+  });
+});
+
+describe('a server that goes away while a job runs', () => {
+  it('is exit 9 after the retries', async () => {
+    let looks = 0;
+    const url = await serving((_request, response) => {
+      looks += 1;
+      if (looks === 1)
+        response.end(JSON.stringify(wireJob({ id: 'job_9', status: 'running', phase: 'running' })));
+      else problem(503, 'gone')(_request, response);
+    });
+    const { code, io } = await run(['watch', 'job_9', '--base-url', url]);
+    expect([code, io.error()]).toEqual([
+      9,
+      expect.stringContaining('the same command goes on where it stopped'),
+    ]);
+    expect(looks).toBeGreaterThan(8);
   });
 });
 

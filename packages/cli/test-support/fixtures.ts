@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os';
 import type { Job } from '@batch-infer/sdk';
 import type { Io } from '../src/io.js';
+import { toWireJson } from '../src/terminal/wire-json.js';
 
 /** A job that has just been submitted. */
 export function job(changes: Partial<Job> = {}): Job {
@@ -29,6 +30,10 @@ export function job(changes: Partial<Job> = {}): Job {
     ...changes,
   };
 }
+
+/** The same on the wire. */
+export const wireJob = (changes: Partial<Job> = {}): Record<string, unknown> =>
+  toWireJson({ object: 'job', ...job(changes) }) as Record<string, unknown>;
 
 export interface MemoryIo extends Io {
   out(): string;

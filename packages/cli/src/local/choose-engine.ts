@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { CliError, usageError } from '../cli-error.js';
 import { EXIT } from '../exit-codes.js';
 import type { Settings } from '../settings/settings.js';
-import { findLocalEngines, USUAL_ENGINES } from './engines.js';
+import { type FoundEngine, findLocalEngines, USUAL_ENGINES } from './engines.js';
 
 /** What the runner of a local stack is told of its engines, as variables. */
 export interface EngineChoice {
@@ -19,10 +19,11 @@ export interface EngineChoice {
 export async function chooseEngine(
   settings: Settings,
   context: { entry: string; say: (text: string) => void },
+  find: () => Promise<FoundEngine[]> = findLocalEngines,
 ): Promise<EngineChoice> {
   if (settings.isSet('engine-url') || settings.isSet('launch')) return { variables: {} };
   if (settings.switch('demo-model')) return await chooseDemoEngine(context);
-  const engines = await findLocalEngines();
+  const engines = await find();
   if (engines.length === 0) throw noEngine();
   for (const { url, models } of engines) context.say(`found an engine at ${url} with ${models.join(', ')}`);
   return { variables: { BATCH_INFER_ENGINE_URL: engines.map(({ url }) => url).join(',') } };
