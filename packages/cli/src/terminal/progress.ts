@@ -8,16 +8,14 @@ const LINE_INTERVAL_MS = 30_000;
 const LINE_SHARE = 0.1;
 
 /** `1 234/5 000 · 12 failed · 8.4 items/s · 3.1k tok/s · ETA 7m`, and why nothing moves, if so. */
-export function progressLine(progress: Progress): string {
+export function progressLine(progress: Progress, reasons = waitingReasons(progress)): string {
   const { completed, total, failed, itemsPerSecond, tokensPerSecond, etaSeconds, job } = progress;
   const parts = [`${formatCount(completed)}/${formatCount(total)}`];
   if (failed > 0) parts.push(`${formatCount(failed)} failed`);
   if (itemsPerSecond > 0) parts.push(`${formatRate(itemsPerSecond)} items/s`);
   if (tokensPerSecond > 0) parts.push(`${formatRate(tokensPerSecond)} tok/s`);
   if (etaSeconds !== null) parts.push(`ETA ${formatSeconds(etaSeconds)}`);
-  return [...parts, ...waitingReasons(progress), ...(job.phase === 'finalizing' ? ['finishing'] : [])].join(
-    ' · ',
-  );
+  return [...parts, ...reasons, ...(job.phase === 'finalizing' ? ['finishing'] : [])].join(' · ');
 }
 
 const waitingReasons = ({ job }: Progress): string[] =>
@@ -67,6 +65,8 @@ export class LineProgress implements ProgressView {
   #lastMs = Number.NEGATIVE_INFINITY;
   #lastShare = 0;
   #lastReason = '';
+  /** Of the last look: a reason is worth a line when it stays. */
+  #seenReason = '';
 
   constructor(write: (line: string) => void, now: () => number = () => performance.now()) {
     this.#write = write;
@@ -75,7 +75,9 @@ export class LineProgress implements ProgressView {
 
   update(progress: Progress): void {
     const share = progress.total === 0 ? 0 : progress.completed / progress.total;
-    const reason = waitingReasons(progress).join();
+    const reasons = waitingReasons(progress);
+    const reason = reasons.join() === this.#seenReason ? reasons.join() : '';
+    this.#seenReason = reasons.join();
     const due =
       this.#now() - this.#lastMs >= LINE_INTERVAL_MS ||
       share - this.#lastShare >= LINE_SHARE ||
@@ -84,7 +86,7 @@ export class LineProgress implements ProgressView {
     this.#lastMs = this.#now();
     this.#lastShare = share;
     this.#lastReason = reason;
-    this.#write(progressLine(progress));
+    this.#write(progressLine(progress, reason === '' ? [] : reasons));
   }
 
   stop(): void {}

@@ -74,7 +74,7 @@ describe('the progress line', () => {
     expect(progressLine(waiting)).toBe('0/5 000 · waiting: no runner serves m');
   });
 
-  it('away from a terminal is written every 30 seconds, every 10 %, and when the reason changes', () => {
+  it('away from a terminal is written every 30 seconds, every 10 %, and when a new reason stays', () => {
     const lines: string[] = [];
     let nowMs = 0;
     const view = new LineProgress(
@@ -90,7 +90,8 @@ describe('the progress line', () => {
     expect([at(0, 0), at(1, 1), at(2, 499), at(3, 500), at(10, 510), at(34, 520)]).toEqual([
       1, 1, 1, 2, 2, 3,
     ]);
-    expect([at(35, 520, 'runner gone'), at(36, 520, 'runner gone')]).toEqual([4, 4]);
+    expect([at(35, 520, 'gone'), at(36, 520, 'gone'), at(37, 520, 'gone')]).toEqual([3, 4, 4]);
+    expect(lines.at(-1)).toContain('waiting: gone');
   });
 });
 
