@@ -8,6 +8,7 @@ export type IdPrefix =
   | 'job'
   | 'file'
   | 'upload'
+  | 'part'
   | 'shard'
   | 'seg'
   | 'key'

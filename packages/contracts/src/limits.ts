@@ -12,6 +12,14 @@ export const LIMITS = {
   inlineItems: 10_000,
   /** Bytes of one JSON request body (inline jobs among them). */
   jsonBodyBytes: 16 * 1024 * 1024,
+  /** Requests and bytes of one Anthropic message batch, which is one JSON body (Anthropic's figures). */
+  messageBatchItems: 100_000,
+  messageBatchBytes: 256 * 1024 * 1024,
+  /** Page size of lists of message batches. */
+  messageBatchListMax: 1_000,
+  /** Bytes of one part of an upload, and how long an upload may stay incomplete (OpenAI's figures). */
+  uploadPartBytes: 64 * 1024 * 1024,
+  uploadTtlMs: 3_600_000,
   /** Characters of a `custom_id`. */
   customIdChars: 512,
   /** Characters of a model name. */

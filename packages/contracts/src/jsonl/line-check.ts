@@ -138,7 +138,7 @@ function checkBody(body: Fields, endpoint: string | null, options: LineDefaults)
       );
 }
 
-const isObject = (value: unknown): value is Fields =>
+export const isObject = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function kindOf(value: unknown): string {

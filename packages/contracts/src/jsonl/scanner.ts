@@ -2,7 +2,7 @@ import type { InputError } from '../error-codes.js';
 import { LIMITS } from '../limits.js';
 import { IdTable } from './id-table.js';
 import { findJsonFault, isDeeperThan, nestsDeeperThan } from './json-text.js';
-import { checkLine } from './line-check.js';
+import { checkLine, isObject } from './line-check.js';
 import { SummaryBuilder } from './summary-builder.js';
 import type { ScanOptions, ScanResult } from './types.js';
 
@@ -139,6 +139,11 @@ export class JsonlScanner {
     this.#items += 1;
     const value = this.#parse(bytes);
     if (value === REFUSED) return;
+    const fault = isObject(value) ? (this.#options.judge?.(value) ?? null) : null;
+    if (fault !== null) {
+      this.#report(fault.code, fault.param, fault.message);
+      return;
+    }
     const verdict = checkLine(value, this.#options);
     if (!verdict.ok) {
       this.#report(verdict.code, verdict.param, verdict.message);
@@ -164,7 +169,8 @@ export class JsonlScanner {
       );
       return;
     }
-    this.#summary.add({ line: this.#line, index, offset, end: this.#bytes, url, model });
+    const named = verdict.customId !== null;
+    this.#summary.add({ line: this.#line, index, offset, end: this.#bytes, url, model, named });
   }
 
   #parse(bytes: Uint8Array): unknown {

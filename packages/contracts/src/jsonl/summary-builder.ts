@@ -10,6 +10,8 @@ export interface SeenLine {
   readonly end: number;
   readonly url: string | null;
   readonly model: string | null;
+  /** Whether it has a `custom_id`. */
+  readonly named: boolean;
 }
 
 /** Collects what is to be known of a file while its lines go by: groups and shard boundaries. */
@@ -18,6 +20,7 @@ export class SummaryBuilder {
   readonly #urls = new Map<string, GroupBuilder>();
   readonly #withoutModel = new GroupBuilder();
   readonly #withoutUrl = new GroupBuilder();
+  readonly #withoutCustomId = new GroupBuilder();
   readonly #shards: ShardRange[] = [];
   readonly #defaultModel: string | null;
   #open: { first: number; offset: number; end: number; count: number; model: string | null } | null = null;
@@ -35,6 +38,7 @@ export class SummaryBuilder {
   }
 
   add(seen: SeenLine): void {
+    if (!seen.named) this.#withoutCustomId.add(seen.line);
     if (seen.model === null) this.#withoutModel.add(seen.line);
     else this.#models.set(seen.model, (this.#models.get(seen.model) ?? 0) + 1);
     if (seen.url === null) this.#withoutUrl.add(seen.line);
@@ -88,6 +92,7 @@ export class SummaryBuilder {
       urls: Object.fromEntries([...this.#urls].map(([url, group]) => [url, group.finish()])),
       linesWithoutModel: this.#withoutModel.finish(),
       linesWithoutUrl: this.#withoutUrl.finish(),
+      linesWithoutCustomId: this.#withoutCustomId.finish(),
       shards: this.#shards,
     };
   }

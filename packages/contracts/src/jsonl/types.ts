@@ -15,6 +15,15 @@ export interface ScanOptions {
   readonly defaults?: Readonly<Record<string, unknown>>;
   readonly maxLineBytes?: number;
   readonly maxItems?: number;
+  /** What a dialect demands beyond the general rules: asked first, of lines that are JSON objects. `null`: nothing wrong. */
+  readonly judge?: (line: Readonly<Record<string, unknown>>) => LineFault | null;
+}
+
+/** The first thing that is wrong with one line. */
+export interface LineFault {
+  readonly code: string;
+  readonly param: string | null;
+  readonly message: string;
 }
 
 /** A shard's place in the input file, found while the file streams by. Lines between are whole. */
@@ -42,6 +51,8 @@ export interface ScanSummary {
   readonly urls: Readonly<Record<string, LineGroup>>;
   readonly linesWithoutModel: LineGroup;
   readonly linesWithoutUrl: LineGroup;
+  /** Known by their index. Missing in summaries of files that were stored before it was counted. */
+  readonly linesWithoutCustomId?: LineGroup;
   readonly shards: readonly ShardRange[];
 }
 

@@ -12,6 +12,7 @@ const VERSION = '0.32.0';
 /** What the routes need beside the engine: switches that the owner of the server holds. */
 export interface RouteState {
   readonly apiKey: string | undefined;
+  readonly missingEndpoints: ReadonlySet<string>;
   health: number;
   metricsFault: MetricsFault;
   /** Text served while metrics are stale. */
@@ -33,7 +34,7 @@ export function handleRequest(
       return;
     }
   }
-  if (isEndpoint(path)) {
+  if (isEndpoint(path) && !state.missingEndpoints.has(path)) {
     if (request.method !== 'POST') {
       request.resume();
       sendError(response, METHOD_NOT_ALLOWED);

@@ -127,6 +127,12 @@ describe('answers of engine-sim', () => {
     expect((await fetch(`${sim.url}/nowhere`)).status).toBe(404);
     expect((await fetch(`${sim.url}/v1/chat/completions`)).status).toBe(405);
   });
+
+  it('answers as a server that lacks an endpoint', async () => {
+    const sim = await start({ missingEndpoints: ['/v1/messages'] });
+    const answer = await fetch(`${sim.url}/v1/messages`, { method: 'POST', body: '{}' });
+    expect([answer.status, await answer.json()]).toEqual([404, { detail: 'Not Found' }]);
+  });
 });
 
 describe('errors of engine-sim', () => {

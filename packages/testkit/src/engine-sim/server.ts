@@ -14,6 +14,7 @@ export async function startEngineSim(options: EngineSimOptions = {}): Promise<En
   const sockets = new Set<Socket>();
   const state: RouteState = {
     apiKey: options.apiKey,
+    missingEndpoints: new Set(options.missingEndpoints),
     health: 200,
     metricsFault: { kind: 'none' },
     staleMetrics: '',

@@ -31,6 +31,8 @@ export interface EngineSimOptions {
   readonly outputCharacters?: number;
   /** `cached_tokens` in `slots` mode, at most the prompt. Default 0. */
   readonly cachedTokens?: number;
+  /** Endpoints that it answers with 404, as servers without them do. Default none. */
+  readonly missingEndpoints?: readonly string[];
   /** Answers 401 under `/v1` without this bearer token. Default none. */
   readonly apiKey?: string;
   readonly faults?: readonly FaultRule[];
