@@ -21,6 +21,8 @@ export const offer = z.object({
   priority: z.enum(PRIORITIES),
   items: z.int(),
   job_id: z.string(),
+  /** Absent in offers of older publishers. */
+  project_id: z.string().optional(),
   /** Epoch milliseconds at the publisher. */
   offered_at_ms: z.int(),
 });

@@ -1,8 +1,8 @@
 import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD } from '@nestjs/core';
+import { APP_FILTER } from '@nestjs/core';
 import { CoreModule, type CorePorts } from './core.module.js';
 import { DispatchModule } from './dispatch/dispatch.module.js';
-import { ApiKeyGuard } from './http/auth/api-key.guard.js';
+import { AccessModule } from './http/access/access.module.js';
 import { ProblemFilter } from './http/error-filter.js';
 import { HealthController } from './http/health/health.controller.js';
 import { NativeModule } from './http/native/native.module.js';
@@ -15,15 +15,14 @@ import { LeasesModule } from './leases/leases.module.js';
 @Module({})
 export class AppModule {
   static forPorts(ports: CorePorts): DynamicModule {
-    const api = ports.config.roles.includes('api') ? [NativeModule, OpenAiModule, RunnerModule] : [];
+    const api = ports.config.roles.includes('api')
+      ? [NativeModule, OpenAiModule, AccessModule, RunnerModule]
+      : [];
     return {
       module: AppModule,
       imports: [CoreModule.forPorts(ports), LeasesModule, DispatchModule, JobsModule, ...api],
       controllers: [HealthController],
-      providers: [
-        { provide: APP_GUARD, useClass: ApiKeyGuard },
-        { provide: APP_FILTER, useClass: ProblemFilter },
-      ],
+      providers: [{ provide: APP_FILTER, useClass: ProblemFilter }],
     };
   }
 }

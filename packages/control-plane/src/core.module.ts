@@ -1,7 +1,7 @@
 import type { OfferPublisher } from '@batch-infer/transport';
 import { type DynamicModule, Module } from '@nestjs/common';
+import { KeyRing } from './access/key-ring.js';
 import type { ControlPlaneConfig } from './config.js';
-import type { ApiKeys } from './http/auth/api-keys.js';
 import { Readiness } from './http/health/readiness.js';
 import type { Blobs } from './ports/blobs.js';
 import type { Clock } from './ports/clock.js';
@@ -10,7 +10,7 @@ import type { Signals } from './ports/signals.js';
 import { LedgerGauges } from './telemetry/ledger-gauges.js';
 import type { Logger } from './telemetry/logger.js';
 import { Metrics } from './telemetry/metrics.js';
-import { API_KEYS, BLOBS, CLOCK, CONFIG, LEDGER, LOGGER, OFFER_PUBLISHER, SIGNALS } from './tokens.js';
+import { BLOBS, CLOCK, CONFIG, LEDGER, LOGGER, OFFER_PUBLISHER, SIGNALS } from './tokens.js';
 
 /** What is opened before the application starts, and closed after it has ended. */
 export interface CorePorts {
@@ -22,7 +22,7 @@ export interface CorePorts {
   readonly signals: Signals;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly apiKeys: ApiKeys | null;
+  readonly keyRing: KeyRing;
 }
 
 /** Provides the ports to every module, by their tokens. */
@@ -37,7 +37,7 @@ export class CoreModule {
       { provide: CLOCK, useValue: ports.clock },
       { provide: SIGNALS, useValue: ports.signals },
       { provide: LOGGER, useValue: ports.logger },
-      { provide: API_KEYS, useValue: ports.apiKeys },
+      { provide: KeyRing, useValue: ports.keyRing },
       { provide: Metrics, useValue: ports.metrics },
       LedgerGauges,
       Readiness,

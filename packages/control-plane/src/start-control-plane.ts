@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { resolve } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { KeyRing } from './access/key-ring.js';
 import { AppModule } from './app.module.js';
 import { startBackground } from './boot/background.js';
 import { listenError, originOf, refuseOpenBind } from './boot/bind-address.js';
@@ -9,8 +10,8 @@ import { boundedClose } from './boot/close-server.js';
 import { Heartbeat } from './boot/heartbeat.js';
 import { fastifyOptions, prepareFastify } from './boot/http-server.js';
 import {
-  openApiKeys,
   openCheckedBlobs,
+  openKeyFile,
   openMigratedLedger,
   openPublisher,
   takeDataFolder,
@@ -45,14 +46,15 @@ export async function startControlPlane(
 ): Promise<ControlPlane> {
   const logger = options.logger ?? createLogger({ level: config.logLevel });
   const clock = systemClock;
-  refuseOpenBind(config);
   const undo = new Undo();
   try {
     const lock = await takeDataFolder(config);
     undo.add(() => lock?.release());
-    const apiKeys = await openApiKeys(config, clock);
+    const keyFile = await openKeyFile(config, clock);
     const ledger = await openMigratedLedger(config, clock);
     undo.add(() => ledger.close());
+    const keyRing = new KeyRing({ ledger, clock });
+    refuseOpenBind({ host: config.host, hasKeys: keyFile !== null || (await keyRing.hasKeys()) });
     const blobs = await openCheckedBlobs(config);
     undo.add(() => blobs.close());
     const publisher = await openPublisher(config, logger);
@@ -68,7 +70,7 @@ export async function startControlPlane(
       signals: new Signals(),
       logger,
       metrics,
-      apiKeys,
+      keyRing,
     };
 
     const app = await NestFactory.create<NestFastifyApplication>(
@@ -76,7 +78,10 @@ export async function startControlPlane(
       new FastifyAdapter(fastifyOptions),
       { logger: false, abortOnError: false, bodyParser: false },
     );
-    await prepareFastify(app.getHttpAdapter().getInstance(), logger);
+    await prepareFastify(app.getHttpAdapter().getInstance(), {
+      logger,
+      keys: { ring: keyRing, file: keyFile },
+    });
     await app.init();
     const closeServer = boundedClose(app.getHttpServer());
     undo.add(() => closeServer(() => app.close()));

@@ -8,6 +8,4 @@ export const CLOCK = Symbol('Clock');
 export const SIGNALS = Symbol('Signals');
 export const CONFIG = Symbol('ControlPlaneConfig');
 export const LOGGER = Symbol('Logger');
-/** The `ApiKeys` of the configured file; `null` without one. */
-export const API_KEYS = Symbol('ApiKeys');
 export const OFFER_PUBLISHER = Symbol('OfferPublisher');

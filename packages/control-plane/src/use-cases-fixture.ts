@@ -22,6 +22,7 @@ import { ReleaseShard } from './leases/release-shard.js';
 import { RenewLeases } from './leases/renew-leases.js';
 import { RunnerSessions } from './leases/runner-sessions.js';
 import { SettleSegment } from './leases/settle-segment.js';
+import { ShardAccess } from './leases/shard-access.js';
 import { openLedger } from './ledger/sql-ledger.js';
 import type { NewShard } from './ports/ledger.js';
 import type { FileRecord, JobRecord } from './ports/records.js';
@@ -175,7 +176,7 @@ export async function openUseCases(
     publisher,
     claim,
     settle,
-    renew: new RenewLeases(ledger, clock, config),
+    renew: new RenewLeases(ledger, clock, config, new ShardAccess(ledger)),
     release: new ReleaseShard(ledger, clock, signals),
     lines: new ReadShardLines(ledger, blobs),
     dispatcher: new Dispatcher(ledger, publisher, clock, config, metrics),

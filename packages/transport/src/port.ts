@@ -37,6 +37,8 @@ export interface OfferDemand {
 export interface WaitingRunner {
   readonly runnerId: string;
   readonly models: readonly string[];
+  /** It takes offers of this project only; `null` or absent: of all. */
+  readonly projectId?: string | null;
   readonly max: number;
 }
 

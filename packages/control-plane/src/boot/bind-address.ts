@@ -7,10 +7,10 @@ const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host) || host === '::ffff:127.0.0.1';
 
 /** @throws BootError when others could reach a server that asks nobody for a key. */
-export function refuseOpenBind(config: Pick<ControlPlaneConfig, 'host' | 'apiKeysFile'>): void {
-  if (config.apiKeysFile !== null || isLoopback(config.host)) return;
+export function refuseOpenBind(params: { host: string; hasKeys: boolean }): void {
+  if (params.hasKeys || isLoopback(params.host)) return;
   throw new BootError(
-    `Refusing to listen on ${config.host} without API keys: everybody on the network could run jobs and read results. Give a file of keys with --api-keys-file, or listen on 127.0.0.1.`,
+    `Refusing to listen on ${params.host} without API keys: everybody on the network could run jobs and read results. Make a key with "batch-infer keys create" for the same --data or --database-url, give a file of keys with --api-keys-file, or listen on 127.0.0.1.`,
   );
 }
 

@@ -1,5 +1,6 @@
 import { LIMITS } from '@batch-infer/contracts';
 import type { FastifyInstance } from 'fastify';
+import { registerAuthentication } from '../http/auth/authenticate.js';
 import { registerContentParsers } from '../http/content-parsers.js';
 import { registerRequestContext } from '../http/request-context.js';
 import type { Logger } from '../telemetry/logger.js';
@@ -21,8 +22,12 @@ export const fastifyOptions = {
 };
 
 /** Hooks and parsers of the whole server. */
-export async function prepareFastify(fastify: FastifyInstance, logger: Logger): Promise<void> {
+export async function prepareFastify(
+  fastify: FastifyInstance,
+  { logger, keys }: { logger: Logger; keys: Parameters<typeof registerAuthentication>[1] },
+): Promise<void> {
   registerRequestContext(fastify);
+  registerAuthentication(fastify, keys);
   await registerContentParsers(fastify);
   if (!logger.isLevelEnabled('debug')) return;
   fastify.addHook('onResponse', async (request, reply) => {

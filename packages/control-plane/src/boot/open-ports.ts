@@ -4,7 +4,7 @@ import type { OfferPublisher } from '@batch-infer/transport';
 import { DirectHub } from '@batch-infer/transport/direct';
 import { openBlobs } from '../blobs/open-blobs.js';
 import type { ControlPlaneConfig } from '../config.js';
-import { ApiKeys, ApiKeysFileError } from '../http/auth/api-keys.js';
+import { ApiKeyFile, ApiKeysFileError } from '../http/auth/key-file.js';
 import { type DataFolderLock, DataFolderLockedError, lockDataFolder } from '../ledger/lock-data-folder.js';
 import { openLedger } from '../ledger/sql-ledger.js';
 import type { Blobs } from '../ports/blobs.js';
@@ -92,10 +92,10 @@ export async function openPublisher(config: ControlPlaneConfig, logger: Logger):
 }
 
 /** @throws BootError */
-export async function openApiKeys(config: ControlPlaneConfig, clock: Clock): Promise<ApiKeys | null> {
+export async function openKeyFile(config: ControlPlaneConfig, clock: Clock): Promise<ApiKeyFile | null> {
   if (config.apiKeysFile === null) return null;
   try {
-    return await ApiKeys.open({ path: resolve(config.apiKeysFile), clock });
+    return await ApiKeyFile.open({ path: resolve(config.apiKeysFile), clock });
   } catch (error) {
     if (!(error instanceof ApiKeysFileError)) throw error;
     throw new BootError(`${error.message} Correct the file, or name another one with --api-keys-file.`, {

@@ -1,37 +1,6 @@
-/** One route of the API as the OpenAPI document has it. A test holds the table to the routes that are registered. */
-export interface ApiRoute {
-  readonly method: 'get' | 'post' | 'delete';
-  /** With `{name}` for parameters. */
-  readonly path: string;
-  readonly operationId: string;
-  readonly summary: string;
-  readonly tag: 'jobs' | 'files' | 'batches' | 'server' | 'runner protocol';
-  /** Query parameters and what they do. */
-  readonly query?: Readonly<Record<string, string>>;
-  readonly request?: { readonly required?: boolean; readonly content: Content };
-  /** Status of success. */
-  readonly status: number;
-  readonly answer?: Content;
-}
+import { ACCESS_ROUTES } from './access/access-routes.js';
+import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
 
-/** Content types with the name of a schema in `components`, or a schema. */
-type Content = Readonly<Record<string, string | object>>;
-
-const json = (schema: string | object): Content => ({ 'application/json': schema });
-const ndjson = (schema: string | object): Content => ({ 'application/x-ndjson': schema });
-const bytes: Content = { 'application/octet-stream': { type: 'string', format: 'binary' } };
-const text = { type: 'string' };
-const list = (schema: string): object => ({
-  type: 'object',
-  required: ['object', 'data'],
-  properties: {
-    object: { const: 'list' },
-    data: { type: 'array', items: { $ref: `#/components/schemas/${schema}` } },
-    first_id: { type: ['string', 'null'] },
-    last_id: { type: ['string', 'null'] },
-    has_more: { type: 'boolean' },
-  },
-});
 const model = {
   type: 'object',
   required: ['id', 'object', 'created', 'owned_by'],
@@ -64,6 +33,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'createJob',
     summary: 'Hand work over: one input, inline items, an uploaded file, or JSONL as the body.',
     tag: 'jobs',
+    scope: 'write',
     query: jobOptionsQuery,
     request: { content: { ...json('CreateJobRequest'), ...ndjson(text) } },
     status: 202,
@@ -75,6 +45,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'listJobs',
     summary: 'List jobs, newest first.',
     tag: 'jobs',
+    scope: 'read',
     query: {
       status: 'Filter; several with commas.',
       model: 'Filter.',
@@ -92,6 +63,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getJob',
     summary: 'A job, at once or when its status has changed.',
     tag: 'jobs',
+    scope: 'read',
     query: { wait: 'Seconds to wait for a change of status, at most 60; also as Prefer: wait=.' },
     status: 200,
     answer: json('Job'),
@@ -102,6 +74,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getJobResults',
     summary: 'Stream the ends of its items, also while it runs.',
     tag: 'jobs',
+    scope: 'read',
     query: resultsQuery,
     status: 200,
     answer: ndjson('ResultLine'),
@@ -112,6 +85,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getJobErrors',
     summary: 'Stream the items that did not succeed.',
     tag: 'jobs',
+    scope: 'read',
     query: resultsQuery,
     status: 200,
     answer: ndjson('ResultLine'),
@@ -122,6 +96,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'cancelJob',
     summary: 'Cancel a job; what was finished stays.',
     tag: 'jobs',
+    scope: 'write',
     status: 200,
     answer: json('Job'),
   },
@@ -131,6 +106,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'retryJob',
     summary: 'Run the failed, expired or cancelled items of an ended job again.',
     tag: 'jobs',
+    scope: 'write',
     request: { required: false, content: json('RetryJobRequest') },
     status: 202,
     answer: json('Job'),
@@ -141,6 +117,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'createFile',
     summary: 'Upload a file.',
     tag: 'files',
+    scope: 'write',
     request: {
       content: {
         'multipart/form-data': {
@@ -164,6 +141,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'listFiles',
     summary: 'List files, newest first.',
     tag: 'files',
+    scope: 'read',
     query: {
       purpose: 'Filter.',
       order: 'asc or desc.',
@@ -179,6 +157,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getFile',
     summary: 'A file.',
     tag: 'files',
+    scope: 'read',
     status: 200,
     answer: json('File'),
   },
@@ -188,6 +167,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getFileContent',
     summary: 'The bytes of a file.',
     tag: 'files',
+    scope: 'read',
     status: 200,
     answer: bytes,
   },
@@ -197,6 +177,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'deleteFile',
     summary: 'Delete a file.',
     tag: 'files',
+    scope: 'write',
     status: 200,
     answer: json({
       type: 'object',
@@ -209,6 +190,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'createBatch',
     summary: 'Create a batch over an uploaded file.',
     tag: 'batches',
+    scope: 'write',
     request: { content: json('CreateBatchRequest') },
     status: 200,
     answer: json('Batch'),
@@ -219,6 +201,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'listBatches',
     summary: 'List batches, newest first.',
     tag: 'batches',
+    scope: 'read',
     query: { after: 'Id of the last batch of the page before.', limit: '1 to 100.' },
     status: 200,
     answer: json(list('Batch')),
@@ -229,6 +212,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getBatch',
     summary: 'A batch.',
     tag: 'batches',
+    scope: 'read',
     status: 200,
     answer: json('Batch'),
   },
@@ -238,6 +222,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'cancelBatch',
     summary: 'Cancel a batch; what was finished stays.',
     tag: 'batches',
+    scope: 'write',
     status: 200,
     answer: json('Batch'),
   },
@@ -247,6 +232,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'listModels',
     summary: 'Models that live runners serve.',
     tag: 'server',
+    scope: 'read',
     status: 200,
     answer: json({
       type: 'object',
@@ -259,6 +245,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getModel',
     summary: 'A model that a live runner serves; its name may hold slashes.',
     tag: 'server',
+    scope: 'read',
     status: 200,
     answer: json(model),
   },
@@ -268,6 +255,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'listRunners',
     summary: 'Live runners.',
     tag: 'server',
+    scope: 'read',
     status: 200,
     answer: json(list('Runner')),
   },
@@ -277,6 +265,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getLimits',
     summary: 'Every limit of the server.',
     tag: 'server',
+    scope: 'any',
     status: 200,
     answer: json({ type: 'object', properties: { object: { const: 'limits' }, limits: { type: 'object' } } }),
   },
@@ -286,6 +275,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getOpenapi',
     summary: 'This document.',
     tag: 'server',
+    scope: 'public',
     status: 200,
     answer: json({ type: 'object' }),
   },
@@ -295,6 +285,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getHealth',
     summary: 'Whether the process lives.',
     tag: 'server',
+    scope: 'public',
     status: 200,
     answer: json({ type: 'object' }),
   },
@@ -304,6 +295,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getReadiness',
     summary: 'Whether it can take work.',
     tag: 'server',
+    scope: 'public',
     status: 200,
     answer: json({ type: 'object' }),
   },
@@ -313,6 +305,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getMetrics',
     summary: 'Metrics in Prometheus’ text format.',
     tag: 'server',
+    scope: 'public',
     status: 200,
     answer: { 'text/plain': text },
   },
@@ -322,6 +315,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'openRunnerSession',
     summary: 'Open a session: events as long as the runner lives.',
     tag: 'runner protocol',
+    scope: 'runner',
     request: { content: json('RunnerReport') },
     status: 200,
     answer: ndjson('SessionEvent'),
@@ -332,6 +326,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'pollOffers',
     summary: 'Wait for offers (direct transport).',
     tag: 'runner protocol',
+    scope: 'runner',
     request: { content: json('PollOffersRequest') },
     status: 200,
     answer: json('PollOffersResponse'),
@@ -342,6 +337,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'claimShard',
     summary: 'Take the lease of an offered shard.',
     tag: 'runner protocol',
+    scope: 'runner',
     request: { content: json('ClaimRequest') },
     status: 200,
     answer: json('ClaimResponse'),
@@ -352,6 +348,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'renewLeases',
     summary: 'Heartbeat and renewal of leases.',
     tag: 'runner protocol',
+    scope: 'runner',
     request: { content: json('RenewRequest') },
     status: 200,
     answer: json('RenewResponse'),
@@ -362,6 +359,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'getShardLines',
     summary: 'The input lines of a leased shard.',
     tag: 'runner protocol',
+    scope: 'runner',
     query: { epoch: 'Epoch of the lease.', runner_id: 'The runner.' },
     status: 200,
     answer: ndjson(text),
@@ -372,6 +370,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'settleShard',
     summary: 'Hand over a segment of outcomes. Idempotent.',
     tag: 'runner protocol',
+    scope: 'runner',
     query: { epoch: 'Epoch of the lease.', runner_id: 'The runner.' },
     request: { content: ndjson(text) },
     status: 200,
@@ -383,8 +382,10 @@ export const API_ROUTES: readonly ApiRoute[] = [
     operationId: 'releaseShard',
     summary: 'Give a shard back.',
     tag: 'runner protocol',
+    scope: 'runner',
     request: { content: json('ReleaseRequest') },
     status: 200,
     answer: json('ReleaseResponse'),
   },
+  ...ACCESS_ROUTES,
 ];

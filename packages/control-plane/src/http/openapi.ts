@@ -1,4 +1,5 @@
 import { ERROR_RULES } from '@batch-infer/contracts';
+import * as access from '@batch-infer/contracts/access';
 import {
   createJobRequest,
   job,
@@ -11,13 +12,18 @@ import {
 import { batch, createBatchRequest, fileObject } from '@batch-infer/contracts/openai';
 import * as runnerProtocol from '@batch-infer/contracts/runner-protocol';
 import { z } from 'zod';
-import { API_ROUTES, type ApiRoute } from './openapi-routes.js';
+import type { ApiRoute } from './api-route.js';
+import { API_ROUTES } from './openapi-routes.js';
 
 /** Schemas by the name under which the document has them. Requests are described as sent, answers as received. */
 const REQUESTS: Readonly<Record<string, z.ZodType>> = {
   CreateJobRequest: createJobRequest,
   RetryJobRequest: retryJobRequest,
   CreateBatchRequest: createBatchRequest,
+  CreateApiKeyRequest: access.createApiKeyRequest,
+  RotateApiKeyRequest: access.rotateApiKeyRequest,
+  CreateProjectRequest: access.createProjectRequest,
+  UpdateProjectRequest: access.updateProjectRequest,
   RunnerReport: runnerProtocol.runnerReport,
   PollOffersRequest: runnerProtocol.pollOffersRequest,
   ClaimRequest: runnerProtocol.claimRequest,
@@ -32,6 +38,10 @@ const ANSWERS: Readonly<Record<string, z.ZodType>> = {
   Problem: problem,
   File: fileObject,
   Batch: batch,
+  ApiKey: access.apiKeyView,
+  CreatedApiKey: access.createdApiKey,
+  Caller: access.callerView,
+  Project: access.projectView,
   Runner: runnerProtocol.runnerView,
   SessionEvent: runnerProtocol.sessionEvent,
   PollOffersResponse: runnerProtocol.pollOffersResponse,

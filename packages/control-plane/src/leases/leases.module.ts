@@ -5,8 +5,17 @@ import { ReleaseShard } from './release-shard.js';
 import { RenewLeases } from './renew-leases.js';
 import { RunnerSessions } from './runner-sessions.js';
 import { SettleSegment } from './settle-segment.js';
+import { ShardAccess } from './shard-access.js';
 
-const SERVICES = [ClaimShard, ReadShardLines, ReleaseShard, RenewLeases, RunnerSessions, SettleSegment];
+const SERVICES = [
+  ClaimShard,
+  ReadShardLines,
+  ReleaseShard,
+  RenewLeases,
+  RunnerSessions,
+  SettleSegment,
+  ShardAccess,
+];
 
 /** Use cases of leases and runners. */
 @Module({ providers: SERVICES, exports: SERVICES })

@@ -4,6 +4,7 @@ import type { ControlPlaneConfig } from '../config.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import { CLOCK, CONFIG, LEDGER } from '../tokens.js';
+import { ShardAccess } from './shard-access.js';
 
 /** A runner's heartbeat: its report is kept, its leases go on, and it learns which of them it must drop or stop. */
 @Injectable()
@@ -11,36 +12,45 @@ export class RenewLeases {
   readonly #ledger: Ledger;
   readonly #clock: Clock;
   readonly #config: ControlPlaneConfig;
+  readonly #access: ShardAccess;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
     @Inject(CLOCK) clock: Clock,
     @Inject(CONFIG) config: ControlPlaneConfig,
+    @Inject(ShardAccess) access: ShardAccess,
   ) {
     this.#ledger = ledger;
     this.#clock = clock;
     this.#config = config;
+    this.#access = access;
   }
 
-  async run(request: RenewRequest): Promise<RenewResponse> {
+  /** Leases of shards beyond `projectId` are lost, like unknown ones. */
+  async run(request: RenewRequest, projectId: string | null = null): Promise<RenewResponse> {
     const { leases, ...report } = request;
     const nowMs = this.#clock.nowMs();
     const { leaseMs } = this.#config;
     await this.#ledger.saveRunner({ report: report satisfies RunnerReport, nowMs });
     if (leases.length === 0) return { leases: [] };
+    const mine = new Set<string>();
+    for (const lease of leases) {
+      if (await this.#access.mayTouch(projectId, lease.shard_id)) mine.add(lease.shard_id);
+    }
     const renewed = await this.#ledger.renewLeases({
       runnerId: report.runner_id,
-      leases: leases.map((lease) => ({ shardId: lease.shard_id, epoch: lease.epoch })),
+      leases: leases
+        .filter((lease) => mine.has(lease.shard_id))
+        .map((lease) => ({ shardId: lease.shard_id, epoch: lease.epoch })),
       leaseMs,
       nowMs,
     });
+    const statuses = new Map(renewed.map(({ shardId, epoch, status }) => [`${shardId} ${epoch}`, status]));
     return {
-      leases: renewed.map(({ shardId, epoch, status }) => ({
-        shard_id: shardId,
-        epoch,
-        status,
-        lease_ms: status === 'lost' ? 0 : leaseMs,
-      })),
+      leases: leases.map(({ shard_id, epoch }) => {
+        const status = statuses.get(`${shard_id} ${epoch}`) ?? 'lost';
+        return { shard_id, epoch, status, lease_ms: status === 'lost' ? 0 : leaseMs };
+      }),
     };
   }
 }

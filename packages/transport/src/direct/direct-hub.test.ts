@@ -104,3 +104,12 @@ describe('the direct hub', () => {
     expect(hub.health().state).toBe('down');
   });
 });
+
+it('gives a runner of one project offers of that project only', async () => {
+  const hub = new DirectHub();
+  const bound = hub.poll({ runnerId: 'bound', models: ['m'], projectId: 'a', max: 8, waitMs: 5_000 });
+  await hub.publish({ offers: [makeOffer('b', { project_id: 'b' }), makeOffer('none')] });
+  await hub.publish({ offers: [makeOffer('a', { project_id: 'a' })] });
+  expect(idsOf(await bound)).toEqual(['a']);
+  expect(idsOf(await poll(hub))).toEqual(['b', 'none']);
+});

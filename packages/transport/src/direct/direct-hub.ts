@@ -6,6 +6,8 @@ import type { OfferDemand, OfferPublisher, TransportHealth, WaitingRunner } from
 export interface PollParams {
   readonly runnerId: string;
   readonly models: readonly string[];
+  /** Offers of this project only; `null` or absent: of all. */
+  readonly projectId?: string | null;
   /** Offers wanted at most. */
   readonly max: number;
   /** How long to wait for the first offer; 0 answers at once. */
@@ -81,6 +83,7 @@ export class DirectHub implements OfferPublisher {
       const poll: Poll = {
         runnerId: params.runnerId,
         models: params.models,
+        projectId: params.projectId ?? null,
         max: params.max,
         assigned: [],
         answer: end,
@@ -118,7 +121,7 @@ export class DirectHub implements OfferPublisher {
       (left, right) => RANK[left.priority] - RANK[right.priority],
     );
     for (const offer of offers) {
-      const poll = this.#pollFor(offer.model);
+      const poll = this.#pollFor(offer);
       if (!poll) continue;
       poll.assigned.push(offer);
       this.#buffer.delete(offer.shard_id);
@@ -140,10 +143,11 @@ export class DirectHub implements OfferPublisher {
     }
   }
 
-  #pollFor(model: string): Poll | null {
+  #pollFor({ model, project_id: projectId }: Offer): Poll | null {
     let best: Poll | null = null;
     for (const poll of this.#polls) {
       if (poll.assigned.length >= poll.max || !poll.models.includes(model)) continue;
+      if (poll.projectId && poll.projectId !== projectId) continue;
       if (!best || poll.assigned.length < best.assigned.length) best = poll;
     }
     return best;

@@ -2,12 +2,10 @@ import { Controller, Get, Inject, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { LedgerGauges } from '../../telemetry/ledger-gauges.js';
 import { Metrics } from '../../telemetry/metrics.js';
-import { Public } from '../auth/public.js';
 import { Readiness, type ReadinessReport } from './readiness.js';
 
 /** What supervisors, load balancers and Prometheus ask. */
 @Controller()
-@Public()
 export class HealthController {
   readonly #readiness: Readiness;
   readonly #metrics: Metrics;

@@ -11,6 +11,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { RunnerSessions, type Session } from '../../leases/runner-sessions.js';
 import { OFFER_PUBLISHER } from '../../tokens.js';
+import { type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
 import { Readiness } from '../health/readiness.js';
 import { ClientGoneError, clientSignal } from '../request-context.js';
 import { parseWith } from '../validation.js';
@@ -58,6 +59,7 @@ export class SessionsController {
   @Post('offers')
   @HttpCode(200)
   async offers(
+    @CurrentCaller() caller: Caller,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<PollOffersResponse> {
@@ -73,6 +75,7 @@ export class SessionsController {
     const offers = await this.#publisher.poll({
       runnerId: poll.runner_id,
       models: poll.models,
+      projectId: projectLimitOf(caller),
       max: poll.max,
       waitMs: poll.wait_ms,
       signal,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../use-cases-fixture.js';
-import { ApiKeys, ApiKeysFileError } from './api-keys.js';
+import { ApiKeyFile, ApiKeysFileError } from './key-file.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'batch-infer-api-keys-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -25,7 +25,8 @@ const row = (id: string, fields: object = {}) => ({
   ...fields,
 });
 
-const open = (content: string, clock = new ManualClock()) => ApiKeys.open({ path: fileOf(content), clock });
+const open = (content: string, clock = new ManualClock()) =>
+  ApiKeyFile.open({ path: fileOf(content), clock });
 
 describe('a file of API keys', () => {
   it('may be a JSON array or JSON lines', async () => {
@@ -51,7 +52,7 @@ describe('a file of API keys', () => {
   it('is read again when it changes, and kept while it is broken', async () => {
     const clock = new ManualClock();
     const path = fileOf(JSON.stringify([row('old')]));
-    const keys = await ApiKeys.open({ path, clock });
+    const keys = await ApiKeyFile.open({ path, clock });
     writeFileSync(path, '[{');
     clock.advance(1_000);
     expect(await keys.find('secret-old')).not.toBeNull();
@@ -76,6 +77,6 @@ describe('a file of API keys', () => {
 
   it('is refused when it is not there', async () => {
     const clock = new ManualClock();
-    await expect(ApiKeys.open({ path: join(folder, 'missing'), clock })).rejects.toThrow(/cannot be read/);
+    await expect(ApiKeyFile.open({ path: join(folder, 'missing'), clock })).rejects.toThrow(/cannot be read/);
   });
 });

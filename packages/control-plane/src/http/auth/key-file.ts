@@ -1,23 +1,23 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
+import { ALL_PROJECTS, type ApiKeyScope, apiKeyScope, projectId } from '@batch-infer/contracts/access';
 import { z } from 'zod';
 import type { Clock } from '../../ports/clock.js';
-
-export const API_KEY_SCOPES = ['read', 'write', 'runner', 'admin'] as const;
-export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];
 
 const apiKey = z.object({
   id: z.string().min(1),
   /** SHA-256 of the whole key, in hex; the key itself is stored nowhere. */
   hash: z.string().regex(/^[0-9a-fA-F]{64}$/, 'must be the SHA-256 of the key, in hex'),
-  /** Part of object keys, so that its letters are limited. */
-  project: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must have 1 to 64 letters, digits, "_" or "-"'),
+  /** `"*"` for runners and administrators of all projects. */
+  project: z.union([z.literal(ALL_PROJECTS), projectId], {
+    error: 'must be "*", or have 1 to 64 letters, digits, "_" or "-"',
+  }),
   /** What the key may do; empty: everything. */
-  scopes: z.array(z.enum(API_KEY_SCOPES)).default([]),
+  scopes: z.array(apiKeyScope).default([]),
   expires_at: z.iso.datetime({ offset: true }).nullish(),
 });
 
-export interface ApiKey {
+export interface FileApiKey {
   readonly id: string;
   readonly hash: Buffer;
   readonly projectId: string;
@@ -34,14 +34,14 @@ export class ApiKeysFileError extends Error {
 const RECHECK_MS = 1_000;
 
 /** The keys of a file, read again when the file changes: keys are added and revoked while the server runs. */
-export class ApiKeys {
+export class ApiKeyFile {
   readonly #path: string;
   readonly #clock: Clock;
-  #keys: readonly ApiKey[];
+  #keys: readonly FileApiKey[];
   #version: string;
   #checkedAtMs: number;
 
-  private constructor(params: { path: string; clock: Clock; keys: readonly ApiKey[]; version: string }) {
+  private constructor(params: { path: string; clock: Clock; keys: readonly FileApiKey[]; version: string }) {
     this.#path = params.path;
     this.#clock = params.clock;
     this.#keys = params.keys;
@@ -50,16 +50,16 @@ export class ApiKeys {
   }
 
   /** @throws ApiKeysFileError */
-  static async open(params: { path: string; clock: Clock }): Promise<ApiKeys> {
+  static async open(params: { path: string; clock: Clock }): Promise<ApiKeyFile> {
     const version = await versionOf(params.path);
-    return new ApiKeys({ ...params, keys: await readKeys(params.path), version });
+    return new ApiKeyFile({ ...params, keys: await readKeys(params.path), version });
   }
 
   /** The key's row; `null` for unknown and expired keys alike. Every row is compared, in constant time. */
-  async find(presented: string): Promise<ApiKey | null> {
+  async find(presented: string): Promise<FileApiKey | null> {
     await this.#reload();
     const hash = createHash('sha256').update(presented).digest();
-    let found: ApiKey | null = null;
+    let found: FileApiKey | null = null;
     for (const key of this.#keys) if (timingSafeEqual(key.hash, hash)) found = key;
     const expired = found?.expiresAtMs != null && found.expiresAtMs <= this.#clock.nowMs();
     return expired ? null : found;
@@ -89,11 +89,11 @@ async function versionOf(path: string): Promise<string> {
   }
 }
 
-async function readKeys(path: string): Promise<ApiKey[]> {
+async function readKeys(path: string): Promise<FileApiKey[]> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new ApiKeysFileError(`The file of API keys ${path} cannot be read.`, { cause });
   });
-  const keys = parseRows(text, path).map((row, index): ApiKey => {
+  const keys = parseRows(text, path).map((row, index): FileApiKey => {
     const parsed = apiKey.safeParse(row);
     if (!parsed.success) {
       const fault = parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`).join('; ');

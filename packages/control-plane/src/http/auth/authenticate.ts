@@ -1,0 +1,53 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { KeyRing } from '../../access/key-ring.js';
+import { DomainError } from '../../errors.js';
+import type { ApiKeyFile } from './key-file.js';
+import { type AuthenticatedRequest, type Caller, isAllowed, OWNER } from './project.js';
+import { routeScopeOf } from './route-scopes.js';
+
+/**
+ * Says whose request it is and whether the key may do it, before any byte of a body is read. Without any keys everybody
+ * who reaches the loopback address is the owner. Keys come as `Authorization: Bearer` or `x-api-key`.
+ */
+export function registerAuthentication(
+  fastify: FastifyInstance,
+  keys: { readonly ring: KeyRing; readonly file: ApiKeyFile | null },
+): void {
+  fastify.addHook('onRequest', async (request) => {
+    const { url } = request.routeOptions;
+    // No route, no answer but 404.
+    if (url === undefined) return;
+    const scope = routeScopeOf(request.method, url);
+    // Fails closed: a route that nobody has judged is nobody's.
+    if (scope === undefined) throw new Error(`the route ${request.method} ${url} is not in the route table`);
+    if (scope === 'public') return;
+    const caller = await callerOf(request, keys);
+    if (scope !== 'any' && !isAllowed(caller, scope)) {
+      throw new DomainError('insufficient_scope', `The API key lacks the scope "${scope}".`);
+    }
+    (request as AuthenticatedRequest).caller = caller;
+  });
+}
+
+async function callerOf(
+  request: FastifyRequest,
+  { ring, file }: { readonly ring: KeyRing; readonly file: ApiKeyFile | null },
+): Promise<Caller> {
+  if (file === null && !(await ring.hasKeys())) return OWNER;
+  const presented = presentedKey(request.headers);
+  if (presented === null) {
+    throw new DomainError(
+      'missing_api_key',
+      'This server needs an API key: send it as "Authorization: Bearer KEY" or "x-api-key: KEY".',
+    );
+  }
+  const key = (await file?.find(presented)) ?? (await ring.find(presented));
+  if (key) return { projectId: key.projectId, keyId: key.id, scopes: key.scopes };
+  throw new DomainError('invalid_api_key', 'The API key is unknown, or it was revoked or has expired.');
+}
+
+function presentedKey(headers: FastifyRequest['headers']): string | null {
+  const bearer = /^Bearer\s+(\S+)\s*$/i.exec(headers.authorization ?? '')?.[1];
+  const plain = headers['x-api-key'];
+  return bearer ?? (typeof plain === 'string' && plain !== '' ? plain : null);
+}

@@ -1,0 +1,76 @@
+import { Readable } from 'node:stream';
+import type { SettleResponse } from '@batch-infer/contracts/runner-protocol';
+import { Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { DomainError } from '../../errors.js';
+import { leaseLost } from '../../leases/lease-lost.js';
+import { ReadShardLines } from '../../leases/read-shard-lines.js';
+import { SettleSegment } from '../../leases/settle-segment.js';
+import { ShardAccess } from '../../leases/shard-access.js';
+import { type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
+import { clientSignal } from '../request-context.js';
+import { parseWith } from '../validation.js';
+import { ProtocolGuard } from './protocol.guard.js';
+
+const leaseQuery = z.object({ epoch: z.coerce.number().int().min(0), runner_id: z.string().optional() });
+
+/** The bytes of a leased shard: its lines to the runner, and its outcomes back. */
+@Controller('v1/runner/shards')
+@UseGuards(ProtocolGuard)
+export class ShardsController {
+  readonly #settle: SettleSegment;
+  readonly #lines: ReadShardLines;
+  readonly #access: ShardAccess;
+
+  constructor(
+    @Inject(SettleSegment) settle: SettleSegment,
+    @Inject(ReadShardLines) lines: ReadShardLines,
+    @Inject(ShardAccess) access: ShardAccess,
+  ) {
+    this.#settle = settle;
+    this.#lines = lines;
+    this.#access = access;
+  }
+
+  @Post(':id/settle')
+  @HttpCode(200)
+  async settle(
+    @CurrentCaller() caller: Caller,
+    @Param('id') shardId: string,
+    @Query() query: unknown,
+    @Req() request: FastifyRequest,
+  ): Promise<SettleResponse> {
+    const { epoch } = parseWith(leaseQuery, query);
+    const { body } = request;
+    if (!(body instanceof Readable)) {
+      throw new DomainError('unsupported_media_type', 'A segment is sent as application/x-ndjson.');
+    }
+    try {
+      await this.#assertMine(caller, shardId, epoch);
+      // Not destroyed when it is refused midway: the runner is to read the answer, not a broken connection.
+      return await this.#settle.run({ shardId, epoch, body: body.iterator({ destroyOnReturn: false }) });
+    } catch (error) {
+      body.resume();
+      throw error;
+    }
+  }
+
+  @Get(':id/lines')
+  async lines(
+    @CurrentCaller() caller: Caller,
+    @Param('id') shardId: string,
+    @Query() query: unknown,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { epoch } = parseWith(leaseQuery, query);
+    await this.#assertMine(caller, shardId, epoch);
+    const { bytes, lines } = await this.#lines.run({ shardId, epoch, signal: clientSignal(reply) });
+    await reply.headers({ 'content-type': 'application/x-ndjson', 'content-length': bytes }).send(lines);
+  }
+
+  /** @throws DomainError `lease_lost` */
+  async #assertMine(caller: Caller, shardId: string, epoch: number): Promise<void> {
+    if (!(await this.#access.mayTouch(projectLimitOf(caller), shardId))) throw leaseLost(shardId, epoch);
+  }
+}
