@@ -145,8 +145,11 @@ export class Engine {
     return { call: route.post(request), trial };
   }
 
-  /** To be called once for every `send`, before its outcome is acted on. `null`: we ended it ourselves. */
-  async received(verdict: Verdict | null, trial: boolean): Promise<Blame> {
+  /**
+   * To be called once for every `send`, before its outcome is acted on. `null`: we ended it ourselves. `repeated`: the
+   * item has failed before while others did not, so that its failure tells nothing of the engine.
+   */
+  async received(verdict: Verdict | null, sent: { trial: boolean; repeated: boolean }): Promise<Blame> {
     this.load.inFlight -= 1;
     const wasOpen = this.#breaker.kind === 'open';
     if (verdict === null) this.#apply({ type: 'unsettled' });
@@ -154,7 +157,7 @@ export class Engine {
       this.load.note(verdict);
       if (verdict.ok || !BREAKER_FAILURES.has(verdict.code)) {
         this.#apply({ type: !verdict.ok && verdict.code === 'engine_overloaded' ? 'unsettled' : 'success' });
-      } else return this.#failed(verdict, trial, wasOpen);
+      } else return this.#failed(verdict, sent, wasOpen);
     }
     return { excused: false, engineDied: false };
   }
@@ -186,8 +189,12 @@ export class Engine {
     return healthOf(raced ? await this.#client.get('/health', HEALTH_TIMEOUT_MS) : reply);
   }
 
-  async #failed(verdict: Verdict & { ok: false }, trial: boolean, wasOpen: boolean): Promise<Blame> {
-    this.#apply({ type: 'failure', inFlight: this.load.inFlight });
+  async #failed(
+    verdict: Verdict & { ok: false },
+    { trial, repeated }: { trial: boolean; repeated: boolean },
+    wasOpen: boolean,
+  ): Promise<Blame> {
+    this.#apply(repeated ? { type: 'unsettled' } : { type: 'failure', inFlight: this.load.inFlight });
     // A broken connection is the engine's death or an accident: its health tells which.
     const health = TRANSPORT_FAILURES.has(verdict.code) ? await this.checkHealth() : this.#health;
     const dead = health === 'dead';

@@ -30,6 +30,12 @@ interface Attempt {
   readonly trial: boolean;
 }
 
+interface Charge {
+  readonly item: WorkItem;
+  /** It had failed before, while others did not. */
+  readonly repeated: boolean;
+}
+
 interface ModelLane {
   readonly queue: ItemQueue;
   /** Items that two engines died under: each runs with an engine for itself. */
@@ -47,7 +53,9 @@ export class Dispatcher {
   readonly #lanes = new Map<string, ModelLane>();
   readonly #noise = new NoiseMeter();
   /** Items charged since an engine's last success: given back when its breaker opens. */
-  readonly #streaks = new WeakMap<Engine, WorkItem[]>();
+  readonly #streaks = new WeakMap<Engine, Charge[]>();
+  /** Answers of all engines: an item that fails while these go on is a likely culprit. */
+  #answers = 0;
   #filling = false;
   #fillAgain = false;
 
@@ -153,13 +161,15 @@ export class Dispatcher {
     const { item, engine, ms, requestId, trial } = attempt;
     engine.exclusive = false;
     const { stats } = this.#options;
+    const repeated = this.#repeated(item);
     stats.attempts += 1;
     stats.attemptMs += ms;
     if (verdict === null || !isAlive(item.run)) {
-      await engine.received(verdict, trial);
+      await engine.received(verdict, { trial, repeated });
     } else if (verdict.ok) {
-      void engine.received(verdict, trial);
+      void engine.received(verdict, { trial, repeated });
       this.#streaks.delete(engine);
+      this.#answers += 1;
       this.#noise.record({ succeeded: true, failures: item.history.charged });
       stats.succeeded += 1;
       const [input, cached, output] = verdict.usage ?? [0, 0, 0];
@@ -170,17 +180,18 @@ export class Dispatcher {
       this.#end(item, segmentLineOf({ item, verdict, attempts, ms, requestId }));
     } else {
       stats.countFailure(verdict.code);
-      const judging = engine.received(verdict, trial);
+      const judging = engine.received(verdict, { trial, repeated });
       // Its place is free already, whatever is found out about it.
       this.fill();
       const blame = await judging;
       // Judging may have taken a look at the engine's health: the shard may be gone by now.
-      if (isAlive(item.run)) this.#failed(attempt, verdict, blame);
+      if (isAlive(item.run)) this.#failed(attempt, verdict, blame, repeated);
     }
     this.fill();
   }
 
-  #failed({ item, engine, ms, requestId, trial }: Attempt, judged: Failure, blame: Blame): void {
+  #failed(attempt: Attempt, judged: Failure, blame: Blame, repeated: boolean): void {
+    const { item, engine, ms, requestId, trial } = attempt;
     if (judged.broken === 'raced' && !item.raced && !blame.engineDied) {
       // The engine closed an idle connection just then: it never saw the request.
       item.raced = true;
@@ -203,7 +214,10 @@ export class Dispatcher {
       random: this.#options.random,
     });
     if (decision.outcome === 'retry') {
-      if (decision.history.charged > item.history.charged) this.#streakOf(engine).push(item);
+      if (decision.history.charged > item.history.charged) {
+        item.answersAtFailure ??= this.#answers;
+        this.#streakOf(engine).push({ item, repeated });
+      }
       item.history = decision.history;
       this.#again(item, decision.delayMs);
       return;
@@ -222,12 +236,15 @@ export class Dispatcher {
       history.charged + 1 < run.lease.max_attempts
     )
       return false;
-    const others = new Set(this.#streakOf(engine));
-    others.delete(item);
-    return others.size >= SUSPICIOUS_FAILURES;
+    const charges = this.#streakOf(engine).filter((charge) => charge.item !== item && !charge.repeated);
+    return new Set(charges.map((charge) => charge.item)).size >= SUSPICIOUS_FAILURES;
   }
 
-  #streakOf(engine: Engine): WorkItem[] {
+  #repeated(item: WorkItem): boolean {
+    return item.answersAtFailure !== null && this.#answers > item.answersAtFailure;
+  }
+
+  #streakOf(engine: Engine): Charge[] {
     let streak = this.#streaks.get(engine);
     if (streak === undefined) {
       streak = [];
@@ -238,7 +255,7 @@ export class Dispatcher {
 
   /** The engine turned out to be down: what was charged while it went down was not the items' fault. */
   #giveBack(engine: Engine): void {
-    for (const item of this.#streakOf(engine)) {
+    for (const { item } of this.#streakOf(engine)) {
       item.history = { ...item.history, charged: Math.max(0, item.history.charged - 1) };
     }
     this.#streaks.delete(engine);

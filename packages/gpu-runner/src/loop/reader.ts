@@ -86,6 +86,7 @@ function takeLine(options: ReadOptions, position: number, bytes: Buffer): void {
     body: read.body,
     history,
     raced: false,
+    answersAtFailure: null,
     call: null,
     cancelDelay: null,
   };

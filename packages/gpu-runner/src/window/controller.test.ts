@@ -157,8 +157,8 @@ describe('refusals', () => {
     ...{
       gaugesAtMs: 0,
       inFlight: 64,
-      completions: 100,
-      outputTokens: 1_000,
+      completions: 0,
+      outputTokens: 0,
       rejections: 0,
       retryAfterMs: null,
     },
@@ -171,16 +171,31 @@ describe('refusals', () => {
     ...changes,
   });
 
+  test('a sparse one leaves the window as it is: the refused wait, the others go on', () => {
+    let state = control(initialWindow(0), at(0));
+    for (let nowMs = 500; nowMs <= 60_000; nowMs += 10) {
+      const inFlight = windowOf(state) - 1;
+      const refused = nowMs % 100 === 0;
+      state = control(
+        state,
+        at(nowMs, { inFlight, completions: 10, rejections: refused ? 10 : 0, retryAfterMs: 1_000 }),
+      );
+    }
+    expect(windowOf(state)).toBeGreaterThanOrEqual(60);
+  });
+
   test('many at once shrink it once, not once each', () => {
     let state = control(initialWindow(0), at(0));
     expect(windowOf(state)).toBe(64);
-    for (let burst = 0; burst < 50; burst += 1) state = control(state, at(500 + burst, { rejections: 1 }));
+    for (let burst = 0; burst < 50; burst += 1)
+      state = control(state, at(500 + burst, { rejections: 1, completions: 0 }));
     expect(windowOf(state)).toBe(44);
   });
 
   test('it is back at 95 % within five seconds of a storm', () => {
     let state = control(initialWindow(0), at(0));
-    for (let nowMs = 500; nowMs <= 3_000; nowMs += 100) state = control(state, at(nowMs, { rejections: 20 }));
+    for (let nowMs = 500; nowMs <= 3_000; nowMs += 100)
+      state = control(state, at(nowMs, { rejections: 20, completions: 0 }));
     expect(windowOf(state)).toBeLessThan(20);
     for (let nowMs = 3_500; nowMs <= 8_000; nowMs += 500) {
       state = control(state, at(nowMs, { inFlight: windowOf(state) }));
@@ -190,7 +205,7 @@ describe('refusals', () => {
 
   test('a hint of the engine is kept to before it grows again', () => {
     let state = control(initialWindow(0), at(0));
-    state = control(state, at(500, { rejections: 1, retryAfterMs: 4_000 }));
+    state = control(state, at(500, { rejections: 1, completions: 0, retryAfterMs: 4_000 }));
     const shrunk = windowOf(state);
     for (let nowMs = 1_000; nowMs < 4_500; nowMs += 500)
       state = control(state, at(nowMs, { inFlight: shrunk }));

@@ -16,6 +16,7 @@ const START_LEVEL = 16;
 const EXPECTED_ITEM_TOKENS = 768;
 const DEFAULT_MAX_SEQUENCES = 256;
 const COOLDOWN_MS = 2_000;
+const COUNTING_MS = 1_000;
 /** Samples older than this many intervals say nothing. */
 const STALE_INTERVALS = 3;
 
@@ -63,6 +64,10 @@ export interface WindowState {
   readonly recoverTo: number;
   readonly preemptions: number;
   readonly sampledAtMs: number;
+  /** Refusals and answers of about the last second. */
+  readonly refusals: number;
+  readonly answers: number;
+  readonly countedAtMs: number;
   /** False until the first gauges were used. */
   readonly informed: boolean;
   /** The search of an engine without gauges. */
@@ -83,6 +88,9 @@ export function initialWindow(nowMs: number): WindowState {
     recoverTo: 0,
     preemptions: 0,
     sampledAtMs: nowMs,
+    refusals: 0,
+    answers: 0,
+    countedAtMs: nowMs,
     informed: false,
     probe,
   };
@@ -91,20 +99,32 @@ export function initialWindow(nowMs: number): WindowState {
 /** The next state. Called every `SAMPLE_INTERVAL_MS` and whenever an engine refuses. */
 export function control(state: WindowState, sample: WindowSample): WindowState {
   const { gauges } = sample;
-  const next = { ...state, sampledAtMs: sample.nowMs };
+  const next = counted({ ...state, sampledAtMs: sample.nowMs }, sample);
   if (sample.rejections > 0) return refused(next, sample);
   const fresh = gauges !== null && sample.nowMs - sample.gaugesAtMs <= STALE_INTERVALS * SAMPLE_INTERVAL_MS;
   if (!fresh) return state.informed && gauges !== null ? next : blind(next, sample);
-  const counted = { ...next, preemptions: gauges.preemptions };
+  const seen = { ...next, preemptions: gauges.preemptions };
   if (!state.informed)
-    return { ...counted, informed: true, limit: firstLimit(gauges, sample), raisedAtMs: sample.nowMs };
+    return { ...seen, informed: true, limit: firstLimit(gauges, sample), raisedAtMs: sample.nowMs };
   return steer(
-    counted,
+    seen,
     sample,
     gauges,
     gauges.preemptions - state.preemptions,
     sample.nowMs - state.sampledAtMs,
   );
+}
+
+function counted(state: WindowState, sample: WindowSample): WindowState {
+  // Halved every second: what was long ago counts ever less.
+  const fade = sample.nowMs - state.countedAtMs >= COUNTING_MS;
+  const kept = fade ? 0.5 : 1;
+  return {
+    ...state,
+    refusals: kept * state.refusals + sample.rejections,
+    answers: kept * state.answers + sample.completions,
+    countedAtMs: fade ? sample.nowMs : state.countedAtMs,
+  };
 }
 
 /** What fits in the KV cache, or a little more than the slots. */
@@ -158,12 +178,22 @@ function raised(state: WindowState, sample: WindowSample, ceiling: number): Wind
   return { ...state, mode, limit: Math.min(ceiling, Math.max(limit, state.limit)), raisedAtMs: sample.nowMs };
 }
 
-/** 429 or 503: at most one step down for each round of requests, and quickly back when the engine has room again. */
+/**
+ * 429 or 503, at most one step down for each round of requests. An engine that refuses most of them has too many, and
+ * is left alone for a while. One that takes most has room for what it holds now: a refusal shows only that one more was
+ * too many, and the refused item itself waits as it was told.
+ */
 function refused(state: WindowState, sample: WindowSample): WindowState {
   const { nowMs } = sample;
+  const early = nowMs - state.shrunkAtMs < Math.max(SAMPLE_INTERVAL_MS, 2 * sample.roundTripMs);
+  if (state.answers > state.refusals) {
+    const limit = Math.max(0.7 * state.limit, Math.min(state.limit, sample.inFlight));
+    const mode = state.mode === 'slow_start' ? 'steady' : state.mode;
+    return early ? state : { ...state, mode, limit, shrunkAtMs: nowMs };
+  }
   const cooldownUntilMs = nowMs + Math.min(sample.retryAfterMs ?? COOLDOWN_MS, 10_000);
   const withCooldown = { ...state, cooldownUntilMs: Math.max(state.cooldownUntilMs, cooldownUntilMs) };
-  if (nowMs - state.shrunkAtMs < Math.max(SAMPLE_INTERVAL_MS, 2 * sample.roundTripMs)) return withCooldown;
+  if (early) return withCooldown;
   return shrunk(withCooldown, nowMs, 0.7 * state.limit, cooldownUntilMs - nowMs);
 }
 

@@ -14,6 +14,8 @@ export interface WorkItem {
   history: AttemptHistory;
   /** True after a request was lost to a closing connection and sent again at once; done once only. */
   raced: boolean;
+  /** How many answers this runner had seen when the item first failed; `null` before that. */
+  answersAtFailure: number | null;
   /** The attempt under way. */
   call: EngineCall | null;
   /** Ends its back-off early, without running it. */
