@@ -12,7 +12,7 @@ export interface MapOptions<Output> extends SubmitOptions {
   /** Each answer, parsed as JSON where it is JSON, must pass; its output type is the type of the results. */
   readonly schema?: StandardSchema<Output>;
   readonly onProgress?: WaitOptions['onProgress'];
-  /** `throw` (default): any failed row is a `PartialFailureError`. `return`: rows come back as `MapResult`s. */
+  /** `throw` (default): one failed row is enough for a `PartialFailureError`. `return`: rows come back as `MapResult`s. */
   readonly onError?: 'throw' | 'return';
 }
 

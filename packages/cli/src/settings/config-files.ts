@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { usageError } from '../cli-error.js';
 import type { Layer } from './settings.js';
 
-export const PROJECT_FILE = '.batchinferrc.json';
+const PROJECT_FILE = '.batchinferrc.json';
 
 /** The project's file in the working directory, then the user's profile. Missing ones are left out. */
 export function readConfigFiles(context: {

@@ -1,4 +1,4 @@
-import { APIError, ConnectionError } from '../errors.js';
+import { APIError } from '../errors.js';
 
 /** Longest hint of a server that is obeyed. */
 const LONGEST_HINT_MS = 60_000;
@@ -67,6 +67,3 @@ export function decideRetry(failure: {
 export function jitteredDelayMs(attempt: number, random: () => number): number {
   return Math.round(random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1)));
 }
-
-/** True for failures after which the connection, not the request, is to blame. */
-export const isConnectionFailure = (error: unknown): boolean => error instanceof ConnectionError;
