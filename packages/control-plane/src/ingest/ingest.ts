@@ -89,6 +89,8 @@ async function* chunksOf(source: Readable): AsyncGenerator<Buffer> {
   try {
     yield* source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
   } catch (cause) {
+    // Said by whoever reads the body for us.
+    if (cause instanceof DomainError) throw cause;
     throw new DomainError('invalid_request', 'The body ended before it was complete. Send it again.', {
       cause,
     });
