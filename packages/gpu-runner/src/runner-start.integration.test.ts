@@ -66,6 +66,33 @@ describe('start', () => {
     expect((await starting).models).toEqual(['sim-model']);
   });
 
+  test('engines with different models each get their own items, also one that comes up late', async () => {
+    const [server, first, second] = [
+      await controlPlane(),
+      await sim({ models: ['alpha'] }),
+      await sim({ models: ['beta'] }),
+    ];
+    await second.kill();
+    const line = (model: string) =>
+      JSON.stringify({ body: { model, messages: [{ role: 'user', content: model }] } });
+    const alpha = server.addJob({ lines: Array.from({ length: 40 }, () => line('alpha')), model: 'alpha' });
+    const beta = server.addJob({ lines: Array.from({ length: 40 }, () => line('beta')), model: 'beta' });
+    const started = await runner({ server: server.url, engineUrl: [first.url, second.url] });
+    await until(() => server.ended(alpha) === 40, 'the first model is served');
+    expect(started.models).toEqual(['alpha']);
+    await second.revive();
+    await until(() => server.ended(beta) === 40, 'the second model is served');
+    expect(started.models).toEqual(['alpha', 'beta']);
+    expect([first.stats().received, second.stats().received]).toEqual([40, 40]);
+  });
+
+  test('a control plane that sends offers over Kafka wants to be told the brokers', async () => {
+    const [server, engine] = [await controlPlane(), await sim()];
+    server.transport = 'kafka';
+    const started = startRunner(config(server, { engineUrl: [engine.url] }), { logger: silentLogger });
+    await expect(started).rejects.toMatchObject({ code: 'transport_mismatch', exitCode: 2 });
+  });
+
   test('metrics and readiness are served on request', async () => {
     const [server, engine] = [await controlPlane(), await sim()];
     const jobId = server.addJob({ lines: chatLines(10) });

@@ -65,6 +65,7 @@ export class FakeControlPlane {
   claims = 0;
   leaseMs = 30_000;
   renewIntervalMs = 1_000;
+  transport: 'direct' | 'kafka' = 'direct';
   /** While set, every call but the session is answered with this status. */
   outage: number | null = null;
   /** Cuts the connection instead of answering the next so many settles, after doing them. */
@@ -205,7 +206,7 @@ export class FakeControlPlane {
       type: 'welcome',
       lease_ms: this.leaseMs,
       renew_interval_ms: this.renewIntervalMs,
-      transport: 'direct',
+      transport: this.transport,
     };
     response.write(`${JSON.stringify(welcome)}\n`);
   }
