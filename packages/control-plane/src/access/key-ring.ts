@@ -12,6 +12,8 @@ const CACHED_KEYS = 10_000;
 /** Compared with when there is no such key, so that the answer takes as long. */
 const NO_HASH = Buffer.alloc(32);
 
+type KeyLedger = Pick<AccessLedger, 'getApiKey' | 'hasApiKeys' | 'touchApiKey'>;
+
 interface Cached {
   readonly key: Promise<ApiKeyRecord | null>;
   readonly readAtMs: number;
@@ -19,13 +21,13 @@ interface Cached {
 
 /** The ledger's keys as requests present them. What was read is kept for some seconds: a request costs no query. */
 export class KeyRing {
-  readonly #ledger: AccessLedger;
+  readonly #ledger: KeyLedger;
   readonly #clock: Clock;
   readonly #keys = new Map<string, Cached>();
   readonly #touchedAtMs = new Map<string, number>();
   #hasKeys: { value: Promise<boolean>; readAtMs: number } | null = null;
 
-  constructor(params: { ledger: AccessLedger; clock: Clock }) {
+  constructor(params: { ledger: KeyLedger; clock: Clock }) {
     this.#ledger = params.ledger;
     this.#clock = params.clock;
   }
