@@ -184,18 +184,26 @@ export async function listJobs(
   for (const [key, value] of Object.entries(params.metadata ?? {})) {
     query = query.where(database.contains('labels', metadataLabel(key, value)));
   }
-  if (params.after !== undefined) {
-    const after = await db
+  const bounds = [
+    { id: params.after, sign: sql`<` },
+    { id: params.before, sign: sql`>` },
+  ];
+  for (const { id, sign } of bounds) {
+    if (id === undefined) continue;
+    const bound = await db
       .selectFrom('job')
       .select('created_at')
-      .where('id', '=', params.after)
+      .where('id', '=', id)
       .where('project_id', '=', params.projectId)
       .executeTakeFirst();
-    if (after === undefined) return [];
-    query = query.where(sql<boolean>`(created_at, id) < (${after.created_at}, ${params.after})`);
+    if (bound === undefined) return [];
+    query = query.where(sql<boolean>`(created_at, id) ${sign} (${bound.created_at}, ${id})`);
   }
-  const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(params.limit).execute();
-  return rows.map(toJobRecord);
+  // The page before a job is found from that job on, and turned round.
+  const order = params.before === undefined ? 'desc' : 'asc';
+  const rows = await query.orderBy('created_at', order).orderBy('id', order).limit(params.limit).execute();
+  const jobs = rows.map(toJobRecord);
+  return order === 'desc' ? jobs : jobs.reverse();
 }
 
 /**

@@ -1,12 +1,14 @@
 import { afterEach, beforeEach, describe } from 'vitest';
 import { accessConformance } from './access-conformance.js';
 import { createConformance } from './create-conformance.js';
+import { deletionConformance } from './deletion-conformance.js';
 import { endingConformance } from './ending-conformance.js';
 import { expiryConformance } from './expiry-conformance.js';
 import { leasesConformance } from './leases-conformance.js';
 import { randomConformance } from './random-conformance.js';
 import { readsConformance } from './reads-conformance.js';
 import { retryConformance } from './retry-conformance.js';
+import { uploadsConformance } from './uploads-conformance.js';
 import { LedgerWorld, type OpenLedgerHarness } from './world-conformance.js';
 
 /**
@@ -28,6 +30,8 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
     endingConformance(() => world);
     retryConformance(() => world);
     readsConformance(() => world);
+    uploadsConformance(() => world);
+    deletionConformance(() => world);
     randomConformance(() => world);
     accessConformance(() => world);
   });

@@ -3,12 +3,14 @@ import { type Migration, Migrator } from 'kysely/migration';
 import type { Database } from './dialect.js';
 import { createInitialSchema } from './migrations/001-initial.js';
 import { addAccess } from './migrations/002-access.js';
+import { addUploads } from './migrations/003-uploads.js';
 
 /** Every migration by its number; a released one never changes. */
 function migrationsFor(database: Database): Record<string, Migration> {
   return {
     '001-initial': { up: (db) => createInitialSchema(db, database.maskType) },
     '002-access': { up: (db) => addAccess(db, Date.now()) },
+    '003-uploads': { up: (db) => addUploads(db) },
   };
 }
 

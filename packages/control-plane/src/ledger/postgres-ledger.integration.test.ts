@@ -18,7 +18,19 @@ async function run(databaseUrl: string, statement: string): Promise<void> {
   }
 }
 
-const TABLES = ['project', 'api_key', 'file', 'job', 'shard', 'segment', 'idempotency', 'runner', 'meta'];
+const TABLES = [
+  'project',
+  'api_key',
+  'file',
+  'job',
+  'shard',
+  'segment',
+  'idempotency',
+  'runner',
+  'meta',
+  'upload',
+  'upload_part',
+];
 
 describe.runIf(serverUrl !== null)('with a real server', () => {
   // A database of its own, emptied before each test: making one costs a second on a busy disk.

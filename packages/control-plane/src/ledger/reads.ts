@@ -186,6 +186,13 @@ export async function isBlobReferenced(
     .limit(1)
     .executeTakeFirst();
   if (file !== undefined) return true;
+  const part = await db
+    .selectFrom('upload_part')
+    .select('id')
+    .where('blob_key', '=', key)
+    .limit(1)
+    .executeTakeFirst();
+  if (part !== undefined) return true;
   const segment = await db
     .selectFrom('segment')
     .select('job_id')

@@ -2,6 +2,7 @@ import type { EndReason, JobState, Priority } from '@batch-infer/contracts';
 import { PRIORITIES } from '@batch-infer/contracts';
 import type { Generated } from 'kysely';
 import type { JobRecord, ShardState } from '../ports/records.js';
+import type { UploadState } from '../ports/uploads.js';
 
 /**
  * The tables as Kysely sees them. Portable between SQLite and PostgreSQL: ids and JSON are text, times are epoch
@@ -17,6 +18,8 @@ export interface Schema {
   idempotency: IdempotencyTable;
   runner: RunnerTable;
   meta: MetaTable;
+  upload: UploadTable;
+  upload_part: UploadPartTable;
 }
 
 export interface ProjectTable {
@@ -175,6 +178,28 @@ export interface RunnerTable {
   id: string;
   report: string;
   last_seen_at: number;
+}
+
+export interface UploadTable {
+  id: string;
+  project_id: string;
+  state: UploadState;
+  filename: string;
+  purpose: string;
+  mime_type: string;
+  bytes: number;
+  file_expires_after: number | null;
+  file_id: string | null;
+  created_at: number;
+  expires_at: number;
+}
+
+export interface UploadPartTable {
+  id: string;
+  upload_id: string;
+  bytes: number;
+  blob_key: string;
+  created_at: number;
 }
 
 /** Small facts about the ledger itself. */

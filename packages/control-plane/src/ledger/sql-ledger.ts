@@ -1,6 +1,7 @@
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import { accessLedger } from './access.js';
+import { deleteJob } from './deletion.js';
 import { type Database, openDatabase } from './dialect.js';
 import { expireLeases, forgiveOutage } from './expiry.js';
 import { createFile, deleteFile, expireFiles, findFile, listFiles } from './files.js';
@@ -24,6 +25,7 @@ import { retryJob } from './retry.js';
 import { listRunners, removeRunner, saveRunner } from './runners.js';
 import { settle } from './settle.js';
 import { advanceStopping, listExpired, stopJob } from './stopping.js';
+import { uploadLedger } from './uploads.js';
 
 /**
  * Opens the ledger: PostgreSQL when `databaseUrl` is given, else SQLite in `sqliteFile`. The schema is brought up to
@@ -57,6 +59,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     listUnplanned: (params) => listUnplanned(database, params),
     getJob: (params) => findJob(database, params),
     listJobs: (params) => listJobs(database, params),
+    deleteJob: (params) => deleteJob(database, params),
     jobActivity: (params) => jobActivity(database, params),
     queuePosition: (params) => queuePosition(database, params),
 
@@ -93,6 +96,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     backlog: () => backlog(database),
 
     ...accessLedger(database),
+    ...uploadLedger(database),
   };
 }
 

@@ -9,12 +9,13 @@ import type {
   ShardRecord,
   UsageTotals,
 } from './records.js';
+import type { UploadLedger } from './uploads.js';
 
 /**
  * The ledger: the only authority on what is true. Every method is one transaction. Implementations: Kysely over SQLite
  * and over PostgreSQL; both run the conformance suite in `ledger/ledger-conformance.ts`.
  */
-export interface Ledger extends AccessLedger {
+export interface Ledger extends AccessLedger, UploadLedger {
   /** Brings the schema up to date under a lock. */
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */
@@ -81,8 +82,18 @@ export interface Ledger extends AccessLedger {
     createdAfterMs?: number;
     dialect?: string;
     after?: string;
+    /** The page that ends just before this job, still newest first. */
+    before?: string;
     limit: number;
   }): Promise<JobRecord[]>;
+  /**
+   * Removes an ended job with its shards, its segments, the files it made and an input that came with it. The blobs are
+   * the caller's to delete.
+   */
+  deleteJob(params: {
+    projectId: string;
+    id: string;
+  }): Promise<{ outcome: 'deleted'; blobKeys: string[] } | { outcome: 'running' | 'not_found' }>;
   /** Items in leased shards that have not ended, and settled in the last `windowMs`: progress of a running job. */
   jobActivity(params: { jobId: string; nowMs: number; windowMs: number }): Promise<JobActivity>;
   /** Items of ready shards that stand before this job in its lanes, and how many jobs they belong to. */

@@ -1,0 +1,36 @@
+import { isTerminal } from '@batch-infer/contracts';
+import type { Ledger } from '../ports/ledger.js';
+import type { Database } from './dialect.js';
+import { lockJob } from './jobs.js';
+
+/** Removes an ended job and what only it holds; an input that is a file of its own stays. */
+export async function deleteJob(
+  database: Database,
+  params: Parameters<Ledger['deleteJob']>[0],
+): ReturnType<Ledger['deleteJob']> {
+  return database.transaction(async (session) => {
+    const { db } = session;
+    const job = await lockJob(session, params.id);
+    if (job === null || job.project_id !== params.projectId) return { outcome: 'not_found' };
+    if (!isTerminal(job.state)) return { outcome: 'running' };
+    const produced = [job.output_file_id, job.error_file_id].filter((id) => id !== null);
+    const files = await db
+      .selectFrom('file')
+      .select(['id', 'blob_key'])
+      .where('project_id', '=', params.projectId)
+      .where((expression) =>
+        expression.or([
+          expression.and([expression('id', '=', job.input_file_id), expression('internal', '=', 1)]),
+          ...(produced.length === 0 ? [] : [expression('id', 'in', produced)]),
+        ]),
+      )
+      .execute();
+    const segments = await db.selectFrom('segment').select('blob_key').where('job_id', '=', job.id).execute();
+    await db.deleteFrom('segment').where('job_id', '=', job.id).execute();
+    await db.deleteFrom('shard').where('job_id', '=', job.id).execute();
+    await db.deleteFrom('job').where('id', '=', job.id).execute();
+    const fileIds = files.map(({ id }) => id);
+    if (fileIds.length > 0) await db.deleteFrom('file').where('id', 'in', fileIds).execute();
+    return { outcome: 'deleted', blobKeys: [...files, ...segments].map((row) => row.blob_key) };
+  });
+}
