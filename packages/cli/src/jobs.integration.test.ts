@@ -224,6 +224,24 @@ describe('leaving and coming back', () => {
     expect(stderr).toMatch(/is still queued after 2s; it goes on\nnext: batch-infer watch job_/);
   });
 
+  it('pause holds a job back with what runs of it, resume lets it go on', async () => {
+    await writeInput(folder, 3, { marker: 'hang and pause' });
+    hang();
+    const id = (await run(['submit', 'in.jsonl', '-q'])).stdout.trim();
+    await waitUntil(() => engine.stats().inFlight >= 3);
+    const paused = await run(['pause', id]);
+    expect([paused.exitCode, paused.stderr]).toEqual([
+      0,
+      `${id} is paused\nnext: batch-infer resume ${id}\n`,
+    ]);
+    await waitUntil(() => engine.stats().inFlight === 0);
+    expect((await run(['status', id])).stdout).toMatch(/\(paused\)[^]*waiting .*resume it/);
+    engine.setFaults([]);
+    expect((await run(['resume', id])).exitCode).toBe(0);
+    expect((await run(['watch', id])).exitCode).toBe(0);
+    expect((await run(['pause', id])).exitCode).not.toBe(0);
+  });
+
   it('cancel stops a job for good', async () => {
     await writeInput(folder, 2, { marker: 'stop', model: 'served-by-nobody' });
     const id = (await run(['submit', 'in.jsonl', '-q'])).stdout.trim();

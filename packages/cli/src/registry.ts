@@ -16,6 +16,8 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   errors: { summary: 'show why items of a job failed', load: () => import('./commands/errors.js') },
   list: { summary: 'list jobs, newest first', load: () => import('./commands/list.js') },
   cancel: { summary: 'stop a job; what is finished stays', load: () => import('./commands/cancel.js') },
+  pause: { summary: 'hold a job back', load: () => import('./commands/pause.js') },
+  resume: { summary: 'let a paused job go on', load: () => import('./commands/resume.js') },
   retry: { summary: 'run the failed items of a job again', load: () => import('./commands/retry.js') },
   validate: { summary: 'check a file, offline', load: () => import('./commands/validate.js') },
   estimate: {

@@ -88,6 +88,7 @@ export type JobCounts = z.infer<typeof jobCounts>;
 
 export const WAITING_CODES = [
   'planning',
+  'paused',
   'no_runner_for_model',
   'runners_busy',
   'waiting_for_turn',
@@ -117,6 +118,8 @@ export const job = z.object({
   object: z.literal('job'),
   status: z.enum(JOB_STATUSES),
   phase: z.enum(JOB_STATES),
+  /** Held back by `pause`: nothing of it starts until `resume`. Its completion window goes on. */
+  paused: z.boolean(),
   endpoint: z.string().nullable(),
   models: z.array(z.string()),
   priority: z.enum(PRIORITIES),

@@ -228,6 +228,19 @@ describe('results', () => {
 });
 
 describe('steering', () => {
+  it('pauses and resumes', async () => {
+    await using server = await FakeServer.start(({ path }, response) => {
+      sendJson(response, 200, wireJob({ paused: path.endsWith('/pause') }));
+    });
+    const handle = handleOf(server);
+    expect((await handle.pause()).paused).toBe(true);
+    expect((await handle.resume()).paused).toBe(false);
+    expect(server.requests.map(({ path }) => path)).toEqual([
+      '/v1/jobs/job_1/pause',
+      '/v1/jobs/job_1/resume',
+    ]);
+  });
+
   it('cancels, retries and gives the only result', async () => {
     await using server = await FakeServer.start(({ path }, response) => {
       if (path.endsWith('/results')) response.writeHead(200, ndjson).end(resultLine(0));

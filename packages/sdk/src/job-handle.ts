@@ -84,13 +84,26 @@ export class JobHandle {
     return await this.#post('cancel', undefined, options);
   }
 
+  /**
+   * Holds the job back: nothing of it starts until `resume()`, and what runs is given back. Its results stay and its
+   * completion window goes on. Safe to repeat.
+   */
+  async pause(options: RequestOptions = {}): Promise<Job> {
+    return await this.#post('pause', undefined, options);
+  }
+
+  /** Lets a paused job go on. Safe to repeat. */
+  async resume(options: RequestOptions = {}): Promise<Job> {
+    return await this.#post('resume', undefined, options);
+  }
+
   /** Runs failed, expired and cancelled items of an ended job again, under the same id. */
   async retryFailed({ status, ...options }: RetryOptions = {}): Promise<Job> {
     return await this.#post('retry', status === undefined ? {} : { status }, options);
   }
 
   async #post(
-    action: 'cancel' | 'retry',
+    action: 'cancel' | 'pause' | 'resume' | 'retry',
     body: unknown,
     { idempotencyKey, ...options }: RequestOptions & { idempotencyKey?: string },
   ): Promise<Job> {

@@ -155,6 +155,16 @@ export class JobsApi {
     return await this.attach(jobId).cancel(options);
   }
 
+  /** See {@link JobHandle.pause}. */
+  async pause(jobId: string, options: RequestOptions = {}): Promise<Job> {
+    return await this.attach(jobId).pause(options);
+  }
+
+  /** See {@link JobHandle.resume}. */
+  async resume(jobId: string, options: RequestOptions = {}): Promise<Job> {
+    return await this.attach(jobId).resume(options);
+  }
+
   /** See {@link JobHandle.retryFailed}. */
   async retry(jobId: string, options: RetryOptions = {}): Promise<Job> {
     return await this.attach(jobId).retryFailed(options);

@@ -23,6 +23,8 @@ export function toJob(wire: WireJob): Job {
     id: wire.id,
     status: wire.status,
     phase: wire.phase,
+    // Servers of 0.1 before the pause do not say.
+    paused: wire.paused ?? false,
     endpoint: wire.endpoint,
     models: wire.models,
     priority: wire.priority,

@@ -36,6 +36,8 @@ export interface Job {
   readonly id: string;
   readonly status: JobStatus;
   readonly phase: JobPhase;
+  /** Held back by `pause()`; its completion window goes on. */
+  readonly paused: boolean;
   readonly endpoint: string | null;
   readonly models: readonly string[];
   readonly priority: Priority;

@@ -82,6 +82,7 @@ export function wireJob(changes: Partial<WireJob> = {}): WireJob {
     object: 'job',
     status: 'queued',
     phase: 'queued',
+    paused: false,
     endpoint: '/v1/chat/completions',
     models: ['m'],
     priority: 'normal',

@@ -22,7 +22,7 @@ export function describeJob(job: Job, nowMs: number): string {
   if (job.queue.position !== null) rows.push(['queue', `position ${job.queue.position}`]);
   for (const { message } of job.queue.waitingFor) rows.push(['waiting', message]);
   for (const [key, value] of Object.entries(job.metadata)) rows.push(['metadata', `${key}=${value}`]);
-  const phase = job.phase === job.status ? '' : ` (${job.phase})`;
+  const phase = job.paused ? ' (paused)' : job.phase === job.status ? '' : ` (${job.phase})`;
   const head = `${job.id}  ${job.status}${phase}\n`;
   const body = rows.map(([name, text]) => `  ${name.padEnd(9)} ${text}\n`).join('');
   return head + body + describeFailures(job);

@@ -1,5 +1,6 @@
 import { ACCESS_ROUTES } from './access/access-routes.js';
 import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
+import { CONTROL_ROUTES } from './native/control-routes.js';
 
 const model = {
   type: 'object',
@@ -100,6 +101,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     status: 200,
     answer: json('Job'),
   },
+  ...CONTROL_ROUTES,
   {
     method: 'post',
     path: '/v1/jobs/{id}/retry',

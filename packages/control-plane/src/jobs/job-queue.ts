@@ -20,10 +20,18 @@ export interface QueueFacts {
 const STALLED_AFTER_MS = 60_000;
 const SHOWN_MODELS = 5;
 
+/** Whether a job is held back. One that is about to end no longer is. */
+export const isPaused = ({ state, pausedAtMs }: Pick<JobRecord, 'state' | 'pausedAtMs'>): boolean =>
+  (pausedAtMs ?? null) !== null && (state === 'validating' || state === 'queued' || state === 'running');
+
 /** Why a job that has not ended waits, most telling reason first; empty when it runs as it should. Pure. */
 export function waitingReasons(job: JobRecord, facts: QueueFacts): WaitingReason[] {
-  if (job.state === 'validating') return [{ code: 'planning', message: 'The job is being planned.' }];
-  if (job.state !== 'queued' && job.state !== 'running') return [];
+  if (job.state === 'validating' && !isPaused(job)) return [{ code: 'planning', message: 'The job is being planned.' }];
+  if (job.state !== 'queued' && job.state !== 'running' && job.state !== 'validating') return [];
+  if (isPaused(job)) {
+    const going = facts.runningItems > 0 ? ' Items that run now are being given back.' : '';
+    return [{ code: 'paused', message: `The job is paused; resume it to let it go on.${going}` }];
+  }
   const reasons: WaitingReason[] = [];
   const served = new Set(facts.runners.flatMap(({ models }) => models));
   const missing = job.models.filter((model) => !served.has(model));

@@ -8,7 +8,7 @@ import type { Clock } from '../ports/clock.js';
 import type { JobActivity, Ledger } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
 import { CLOCK, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
-import { waitingReasons } from './job-queue.js';
+import { isPaused, waitingReasons } from './job-queue.js';
 
 /** The rate of a running job is measured over this. */
 const ACTIVITY_WINDOW_MS = 30_000;
@@ -63,6 +63,7 @@ export class JobViews {
       object: 'job',
       status: toJobStatus(job.state),
       phase: job.state,
+      paused: isPaused(job),
       endpoint: job.options.endpoint ?? null,
       models: [...job.models],
       priority: job.priority,
@@ -113,7 +114,7 @@ export class JobViews {
     runners: readonly RunnerReport[],
     nowMs: number,
   ): Promise<Job['queue']> {
-    const waits = job.state === 'queued' && activity.runningItems === 0;
+    const waits = job.state === 'queued' && activity.runningItems === 0 && !isPaused(job);
     const ahead = waits ? await this.#ledger.queuePosition({ jobId: job.id }) : null;
     const movedAtMs = Math.max(job.queuedAtMs ?? 0, job.startedAtMs ?? 0, activity.oldestSettledAtMs ?? 0);
     return {

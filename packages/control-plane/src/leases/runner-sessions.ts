@@ -38,6 +38,7 @@ export class RunnerSessions {
   #pings: NodeJS.Timeout | null = null;
   #closed = false;
   readonly #onStopping = (jobId: string, reason: EndReason) => this.#sendStop(jobId, reason);
+  readonly #onPaused = (jobId: string) => this.#sendStop(jobId, 'paused');
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -59,6 +60,7 @@ export class RunnerSessions {
    */
   async start(): Promise<void> {
     this.#signals.on('job-stopping', this.#onStopping);
+    this.#signals.on('job-paused', this.#onPaused);
     this.#pings = setInterval(() => {
       for (const session of this.#sessions.values()) session.send({ type: 'ping' });
     }, PING_INTERVAL_MS);
@@ -101,13 +103,14 @@ export class RunnerSessions {
   close(): void {
     this.#closed = true;
     this.#signals.off('job-stopping', this.#onStopping);
+    this.#signals.off('job-paused', this.#onPaused);
     if (this.#pings) clearInterval(this.#pings);
     for (const timer of this.#missing.values()) clearTimeout(timer);
     this.#missing.clear();
     for (const session of this.#sessions.values()) session.close();
   }
 
-  #sendStop(jobId: string, reason: EndReason): void {
+  #sendStop(jobId: string, reason: EndReason | 'paused'): void {
     if (reason === 'completed') return;
     for (const session of this.#sessions.values()) session.send({ type: 'stop', job_ids: [jobId], reason });
   }

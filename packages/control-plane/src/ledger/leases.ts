@@ -17,6 +17,8 @@ export async function claimShard(
     const { job, shard } = found;
     // I12: no shard of a job that is being stopped starts.
     if (job.state !== 'queued' && job.state !== 'running') return { outcome: 'refused', reason: 'ended' };
+    // For good: after the resume its shards are offered again. A busy answer would keep the lane waiting.
+    if (job.paused_at !== null) return { outcome: 'refused', reason: 'stale' };
     if (!CLAIMABLE.includes(shard.state) || shard.epoch !== params.epoch) {
       return { outcome: 'refused', reason: 'stale' };
     }
@@ -88,7 +90,7 @@ async function stoppingJobs({ db }: Session, jobIds: readonly string[]): Promise
     .selectFrom('job')
     .select('id')
     .where('id', 'in', jobIds)
-    .where('state', '!=', 'running')
+    .where((job) => job.or([job('state', '!=', 'running'), job('paused_at', 'is not', null)]))
     .execute();
   return new Set(rows.map((row) => row.id));
 }

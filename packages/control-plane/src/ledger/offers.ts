@@ -86,7 +86,8 @@ async function nextShards({ db }: Session, params: TakeOffers): Promise<Selectab
         .limit(1)
         .as('first_ordinal'),
     ])
-    .where('job.state', 'in', ['queued', 'running']);
+    .where('job.state', 'in', ['queued', 'running'])
+    .where('job.paused_at', 'is', null);
   const ranked = db
     .selectFrom(openJobs.as('open_job'))
     .select(['id', 'first_ordinal'])

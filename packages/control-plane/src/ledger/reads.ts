@@ -119,6 +119,9 @@ export async function queuePosition(
     ])
     .where('state', '=', 'ready')
     .where('model', 'in', models)
+    .where('job_id', 'not in', (expression) =>
+      expression.selectFrom('job').select('job.id').where('job.paused_at', 'is not', null),
+    )
     .where((expression) =>
       expression.or([
         expression('priority_rank', '<', rank),

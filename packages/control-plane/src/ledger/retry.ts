@@ -38,6 +38,7 @@ export async function retryJob(
       // A retry of failed items runs all of them.
       ...(retry.failed ? { error_groups: '[]' } : {}),
       end_reason: null,
+      paused_at: null,
       output_file_id: null,
       error_file_id: null,
       finalize_owner: null,

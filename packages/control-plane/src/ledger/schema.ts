@@ -86,6 +86,8 @@ export interface JobTable {
   input_errors: string;
   /** `options.max_error_rate`, so that a settle need not parse the options. */
   max_error_rate: number | null;
+  /** Since when it is held back by `pause`. */
+  paused_at: number | null;
   end_reason: EndReason | null;
   /** Never-run items that a retry left out, and why they had not been run. */
   excluded: number;

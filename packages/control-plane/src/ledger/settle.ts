@@ -32,7 +32,7 @@ export async function settle(
         accepted: 0,
         repeated,
         shardDone: shard.done_items === shard.items,
-        stop: !held || job.state !== 'running',
+        stop: !held || job.state !== 'running' || job.paused_at !== null,
         jobId: job.id,
         jobState: job.state,
       };
@@ -50,7 +50,7 @@ export async function settle(
       accepted: fresh.outcomes.length,
       repeated,
       shardDone,
-      stop: jobState !== 'running',
+      stop: jobState !== 'running' || job.paused_at !== null,
       jobId: job.id,
       jobState,
     };

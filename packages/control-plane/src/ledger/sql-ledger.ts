@@ -21,6 +21,7 @@ import {
   listShards,
   queuePosition,
 } from './reads.js';
+import { pauseLedger } from './pausing.js';
 import { retryJob } from './retry.js';
 import { listRunners, removeRunner, saveRunner } from './runners.js';
 import { settle } from './settle.js';
@@ -96,6 +97,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     backlog: () => backlog(database),
 
     ...accessLedger(database),
+    ...pauseLedger(database),
     ...uploadLedger(database),
   };
 }

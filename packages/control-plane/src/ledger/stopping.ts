@@ -43,6 +43,7 @@ export async function beginStop(
   const change = {
     state: waits ? ('cancelling' as const) : ('finalizing' as const),
     end_reason: reason,
+    paused_at: null,
     cancelling_at: nowMs,
     finalizing_at: waits ? null : nowMs,
     version: job.version + 1,

@@ -1,6 +1,7 @@
 import type { EndReason, InputError, JobState, Priority } from '@batch-infer/contracts';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { AccessLedger } from './access.js';
+import type { PauseLedger } from './pausing.js';
 import type {
   FileRecord,
   ItemOutcome,
@@ -15,7 +16,7 @@ import type { UploadLedger } from './uploads.js';
  * The ledger: the only authority on what is true. Every method is one transaction. Implementations: Kysely over SQLite
  * and over PostgreSQL; both run the conformance suite in `ledger/ledger-conformance.ts`.
  */
-export interface Ledger extends AccessLedger, UploadLedger {
+export interface Ledger extends AccessLedger, UploadLedger, PauseLedger {
   /** Brings the schema up to date under a lock. */
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */
@@ -167,7 +168,7 @@ export interface Ledger extends AccessLedger, UploadLedger {
     | { outcome: 'refused'; reason: 'stale' | 'ended' | 'unknown' }
   >;
   getShard(params: { shardId: string }): Promise<ShardRecord | null>;
-  /** In the order asked. `stop`: still held, but the job is being stopped. */
+  /** In the order asked. `stop`: still held, but the job is being stopped or is paused. */
   renewLeases(params: {
     runnerId: string;
     leases: readonly { shardId: string; epoch: number }[];

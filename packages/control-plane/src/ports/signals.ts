@@ -30,6 +30,8 @@ export interface SignalMap {
   'stopped-released': [];
   /** The job is being stopped: tell the runners. */
   'job-stopping': [jobId: string, reason: EndReason];
+  /** The job is held back: runners give its leases back. */
+  'job-paused': [jobId: string];
   /** The job waits for the finalizer. */
   'job-finalizing': [jobId: string];
 }
