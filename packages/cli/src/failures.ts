@@ -118,7 +118,16 @@ function describeOther(error: unknown): Failure {
   };
 }
 
-const OUTAGES = new Set(['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENOTFOUND', 'ENOSPC', 'ETIMEDOUT']);
+const OUTAGES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENOTFOUND',
+  'ETIMEDOUT',
+  'ENOSPC',
+  'EDQUOT',
+  'SQLITE_FULL',
+]);
 
 /** True when something that a server needs is away or full, not when it was told wrong things. */
 function isOutage(error: Error): boolean {

@@ -7,7 +7,7 @@ import type { ControlPlaneConfig } from '../config.js';
 import { ApiKeyFile, ApiKeysFileError } from '../http/auth/key-file.js';
 import { type DataFolderLock, DataFolderLockedError, lockDataFolder } from '../ledger/lock-data-folder.js';
 import { openLedger } from '../ledger/sql-ledger.js';
-import type { Blobs } from '../ports/blobs.js';
+import { type Blobs, StorageFullError } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { Logger } from '../telemetry/logger.js';
@@ -24,12 +24,21 @@ export async function takeDataFolder(config: ControlPlaneConfig): Promise<DataFo
     return embedded ? await lockDataFolder(folder) : null;
   } catch (error) {
     if (error instanceof DataFolderLockedError) throw new BootError(error.message, { cause: error });
+    if (isFull(error)) throw diskFull(folder, error);
     throw new BootError(
       `The data folder ${folder} cannot be written (${codeOf(error)}). Make it writable, or choose another one with --data.`,
       { cause: error },
     );
   }
 }
+
+const isFull = (error: unknown): boolean =>
+  error instanceof StorageFullError || ['ENOSPC', 'EDQUOT', 'SQLITE_FULL'].includes(codeOf(error));
+
+const diskFull = (folder: string, cause: unknown): BootError =>
+  new BootError(`The disk of the data folder ${folder} is full. Free some space, then start again.`, {
+    cause,
+  });
 
 /** Opens the ledger and brings its schema up to date. @throws BootError */
 export async function openMigratedLedger(config: ControlPlaneConfig, clock: Clock): Promise<Ledger> {
@@ -44,7 +53,8 @@ export async function openMigratedLedger(config: ControlPlaneConfig, clock: Cloc
     return ledger;
   } catch (error) {
     await ledger?.close().catch(() => {});
-    throw config.databaseUrl === null ? error : databaseError(error, config.databaseUrl);
+    if (config.databaseUrl !== null) throw databaseError(error, config.databaseUrl);
+    throw isFull(error) ? diskFull(resolve(config.dataDir), error) : error;
   }
 }
 
@@ -66,6 +76,9 @@ export async function openCheckedBlobs(config: ControlPlaneConfig): Promise<Blob
     return blobs;
   } catch (error) {
     await blobs?.close().catch(() => {});
+    if (config.blobsUrl === null && isFull(error)) {
+      throw diskFull(resolve(config.dataDir), error);
+    }
     const where = config.blobsUrl ?? `the folder ${join(resolve(config.dataDir), 'blobs')}`;
     throw new BootError(
       `The blob store ${where} cannot be used (${codeOf(error)}). Check that it exists and may be written${config.blobsUrl === null ? '' : ', and its credentials and --s3-endpoint'}.`,
