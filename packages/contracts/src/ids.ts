@@ -11,6 +11,7 @@ export type IdPrefix =
   | 'part'
   | 'shard'
   | 'seg'
+  | 'work'
   | 'key'
   | 'proj'
   | 'req'

@@ -5,6 +5,8 @@ import {
   emptyMask,
   fullMask,
   hasBit,
+  indexesFromBase64,
+  indexesToBase64,
   maskFromBase64,
   maskToBase64,
   minusMask,
@@ -35,5 +37,14 @@ describe('masks', () => {
 
   it('subtract', () => {
     expect(positionsOf(minusMask(fullMask(5), fullMask(3)))).toEqual([3, 4]);
+  });
+});
+
+describe('item indexes', () => {
+  it('come back as they went, large ones too', () => {
+    const indexes = Uint32Array.from([0, 7, 4_999_999, 2 ** 32 - 1]);
+    expect(indexesFromBase64(indexesToBase64(indexes))).toEqual(indexes);
+    expect(indexesFromBase64('')).toEqual(new Uint32Array(0));
+    expect(indexesToBase64(Uint32Array.of(1, 256))).toBe('AQAAAAABAAA=');
   });
 });

@@ -57,3 +57,20 @@ export function maskFromBase64(text: string): Mask {
   for (let index = 0; index < MASK_BYTES; index += 1) mask[index] = binary.charCodeAt(index) || 0;
   return mask;
 }
+
+/** Item indexes as a lease carries them: 32-bit little-endian numbers. */
+export function indexesToBase64(indexes: Uint32Array): string {
+  const bytes = new Uint8Array(indexes.length * 4);
+  const view = new DataView(bytes.buffer);
+  indexes.forEach((index, position) => {
+    view.setUint32(position * 4, index, true);
+  });
+  return btoa(String.fromCharCode(...bytes));
+}
+
+export function indexesFromBase64(text: string): Uint32Array {
+  const view = new DataView(Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer);
+  return Uint32Array.from({ length: view.byteLength >> 2 }, (_, position) =>
+    view.getUint32(position * 4, true),
+  );
+}

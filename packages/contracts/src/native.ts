@@ -40,8 +40,14 @@ export const jobOptions = z.object({
   /** Merged under each body: a body's own keys win. */
   defaults: jsonObject.optional(),
   metadata: metadata.optional(),
+  /** `auto`: items run in the order in which engines get through them fastest; `input`: as they stand in the input. */
+  plan_order: z.enum(['auto', 'input']).optional(),
   /** How long the output and error files are kept behind their creation, in seconds; without it, until deleted. */
-  output_expires_after_seconds: z.int().min(LIMITS.fileExpiryMinSeconds).max(LIMITS.fileExpiryMaxSeconds).optional(),
+  output_expires_after_seconds: z
+    .int()
+    .min(LIMITS.fileExpiryMinSeconds)
+    .max(LIMITS.fileExpiryMaxSeconds)
+    .optional(),
 });
 export type JobOptions = z.infer<typeof jobOptions>;
 

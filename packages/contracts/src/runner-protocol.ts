@@ -106,8 +106,13 @@ export const lease = z.object({
   lease_ms: z.int(),
   /** Time left until the job expires, by the control plane's clock. */
   remaining_ms: z.number(),
-  /** Index of the shard's first item. */
+  /** Index of the shard's first item; of no meaning with `indexes`. */
   first_index: z.int(),
+  /**
+   * Input index of each item, in the order of the lines (base64 of 32-bit little-endian numbers): of shards whose items do
+   * not stand side by side in the input. Without it they count up from `first_index`.
+   */
+  indexes: z.string().optional(),
   /** Items of the shard, ended ones included. */
   count: z.int(),
   /** Items (lines that are not blank) at the start of the shard's lines that belong to another shard: to be skipped. */

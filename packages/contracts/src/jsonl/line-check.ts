@@ -8,6 +8,7 @@ export type LineVerdict =
       readonly customId: string | null;
       readonly url: string | null;
       readonly model: string | null;
+      readonly body: Readonly<Record<string, unknown>>;
     }
   | { readonly ok: false; readonly code: string; readonly param: string | null; readonly message: string };
 
@@ -75,6 +76,7 @@ export function checkLine(value: unknown, options: LineDefaults): LineVerdict {
     customId: typeof customId === 'string' ? customId : null,
     url: url ?? null,
     model: typeof model === 'string' ? model : null,
+    body,
   };
 }
 

@@ -170,7 +170,8 @@ export class JsonlScanner {
       return;
     }
     const named = verdict.customId !== null;
-    this.#summary.add({ line: this.#line, index, offset, end: this.#bytes, url, model, named });
+    const { body } = verdict;
+    this.#summary.add({ line: this.#line, index, offset, end: this.#bytes, url, model, named, body });
   }
 
   #parse(bytes: Uint8Array): unknown {

@@ -1,4 +1,5 @@
 import { LIMITS } from '../limits.js';
+import { PlanSampler } from './plan-sampler.js';
 import type { LineGroup, ScanSummary, ShardRange } from './types.js';
 
 /** One good line as the scanner saw it. */
@@ -12,6 +13,7 @@ export interface SeenLine {
   readonly model: string | null;
   /** Whether it has a `custom_id`. */
   readonly named: boolean;
+  readonly body: Readonly<Record<string, unknown>>;
 }
 
 /** Collects what is to be known of a file while its lines go by: groups and shard boundaries. */
@@ -22,6 +24,7 @@ export class SummaryBuilder {
   readonly #withoutUrl = new GroupBuilder();
   readonly #withoutCustomId = new GroupBuilder();
   readonly #shards: ShardRange[] = [];
+  readonly #sampler = new PlanSampler();
   readonly #defaultModel: string | null;
   #open: { first: number; offset: number; end: number; count: number; model: string | null } | null = null;
 
@@ -50,6 +53,7 @@ export class SummaryBuilder {
       }
       group.add(seen.line);
     }
+    this.#sampler.see(seen.index, seen.body);
     this.#place(seen, seen.model ?? this.#defaultModel);
   }
 
@@ -94,6 +98,7 @@ export class SummaryBuilder {
       linesWithoutUrl: this.#withoutUrl.finish(),
       linesWithoutCustomId: this.#withoutCustomId.finish(),
       shards: this.#shards,
+      hints: this.#sampler.hints(),
     };
   }
 }

@@ -54,6 +54,16 @@ export interface ScanSummary {
   /** Known by their index. Missing in summaries of files that were stored before it was counted. */
   readonly linesWithoutCustomId?: LineGroup;
   readonly shards: readonly ShardRange[];
+  /** Missing in summaries of files that were stored before there were any. */
+  readonly hints?: ScanHints;
+}
+
+/** Whether another order of the lines may be worth finding: from a sample, so that a job that cannot gain is ready at once. */
+export interface ScanHints {
+  /** Some lines, but not all, begin with the same KiB of prompt as others. */
+  readonly sharedPrefixes: boolean;
+  /** The longest limit of an answer is far above the mean. */
+  readonly unequalLengths: boolean;
 }
 
 export interface ScanResult {
