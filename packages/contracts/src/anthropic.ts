@@ -102,5 +102,13 @@ export const anthropicModel = z.object({
   type: z.literal('model'),
   display_name: z.string(),
   created_at: z.string(),
+  lifecycle: z.literal('active'),
+  // What upstream knows of its models and we do not of others'.
+  capabilities: z.null(),
+  deprecated_at: z.null(),
+  line: z.null(),
+  max_input_tokens: z.null(),
+  max_tokens: z.null(),
+  retires_at: z.null(),
 });
 export type AnthropicModel = z.infer<typeof anthropicModel>;

@@ -3,6 +3,7 @@ import { APP_FILTER } from '@nestjs/core';
 import { CoreModule, type CorePorts } from './core.module.js';
 import { DispatchModule } from './dispatch/dispatch.module.js';
 import { AccessModule } from './http/access/access.module.js';
+import { AnthropicModule } from './http/anthropic/anthropic.module.js';
 import { ProblemFilter } from './http/error-filter.js';
 import { HealthController } from './http/health/health.controller.js';
 import { NativeModule } from './http/native/native.module.js';
@@ -16,7 +17,7 @@ import { LeasesModule } from './leases/leases.module.js';
 export class AppModule {
   static forPorts(ports: CorePorts): DynamicModule {
     const api = ports.config.roles.includes('api')
-      ? [NativeModule, OpenAiModule, AccessModule, RunnerModule]
+      ? [NativeModule, OpenAiModule, AnthropicModule, AccessModule, RunnerModule]
       : [];
     return {
       module: AppModule,

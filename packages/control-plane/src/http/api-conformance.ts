@@ -17,6 +17,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { openFolderBlobs } from '../blobs/fs.js';
+import { parseControlPlaneConfig } from '../config.js';
 import { Finalizer } from '../finalize/finalizer.js';
 import { readBytes } from '../jobs/blob-bytes.js';
 import { Planner } from '../jobs/planner.js';
@@ -25,7 +26,8 @@ import type { Blobs } from '../ports/blobs.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { ItemOutcome, ShardRecord } from '../ports/records.js';
 import { Signals } from '../ports/signals.js';
-import { BLOBS, CLOCK, LEDGER, LOGGER, OFFER_PUBLISHER, SIGNALS } from '../tokens.js';
+import { BLOBS, CLOCK, CONFIG, LEDGER, LOGGER, OFFER_PUBLISHER, SIGNALS } from '../tokens.js';
+import { AnthropicModule } from './anthropic/anthropic.module.js';
 import { registerContentParsers } from './content-parsers.js';
 import { ProblemFilter } from './error-filter.js';
 import { NativeModule } from './native/native.module.js';
@@ -84,7 +86,7 @@ export interface TestApi {
   close(): Promise<void>;
 }
 
-export async function openTestApi(): Promise<TestApi> {
+export async function openTestApi(settings: Readonly<Record<string, string>> = {}): Promise<TestApi> {
   const folder = await mkdtemp(join(tmpdir(), 'batch-infer-api-'));
   let offsetMs = 0;
   const clock = { nowMs: () => Date.now() + offsetMs };
@@ -97,6 +99,7 @@ export async function openTestApi(): Promise<TestApi> {
     { provide: LEDGER, useValue: ledger },
     { provide: BLOBS, useValue: blobs },
     { provide: CLOCK, useValue: clock },
+    { provide: CONFIG, useValue: parseControlPlaneConfig({ BATCH_INFER_PORT: '0', ...settings }) },
     { provide: SIGNALS, useValue: signals },
     { provide: LOGGER, useValue: pino({ level: 'silent' }) },
     {
@@ -108,7 +111,7 @@ export async function openTestApi(): Promise<TestApi> {
   @Module({ providers: ports, exports: ports.map(({ provide }) => provide) })
   class TestCoreModule {}
   @Module({
-    imports: [TestCoreModule, NativeModule, OpenAiModule],
+    imports: [TestCoreModule, NativeModule, OpenAiModule, AnthropicModule],
     providers: [{ provide: APP_FILTER, useClass: ProblemFilter }],
   })
   class TestAppModule {}

@@ -8,16 +8,16 @@ import { DomainError } from '../errors.js';
 /**
  * How bodies are read, for the whole server:
  * - JSON: whole, up to `LIMITS.jsonBodyBytes`; an empty body is `undefined` (Python's DELETE and cancel send
- *   `content-type: application/json` with nothing behind it).
+ *   `content-type: application/json` with nothing behind it). Routes marked `STREAMED_BODY` get the stream instead.
  * - NDJSON and octet streams: not at all; the handler gets the stream and enforces its own cap.
  * - multipart: part by part, by the handler.
  */
 export async function registerContentParsers(fastify: FastifyInstance): Promise<void> {
   fastify.removeAllContentTypeParsers();
-  fastify.addContentTypeParser<Buffer>(
+  fastify.addContentTypeParser(
     'application/json',
-    { parseAs: 'buffer', bodyLimit: LIMITS.jsonBodyBytes },
-    async (_request: FastifyRequest, body: Buffer) => parseJson(body),
+    async (request: FastifyRequest, payload: IncomingMessage) =>
+      streamsBody(request) ? payload : parseJson(await readJsonBody(request, payload)),
   );
   fastify.addContentTypeParser(
     ['application/x-ndjson', 'application/jsonl', 'application/jsonlines', 'application/octet-stream'],
@@ -34,6 +34,39 @@ export async function registerContentParsers(fastify: FastifyInstance): Promise<
       fieldNameSize: 256,
     },
   });
+}
+
+/** `@RouteConfig(STREAMED_BODY)`: the handler reads the JSON itself while it arrives, and enforces its own cap. */
+export const STREAMED_BODY = { streamedBody: true } as const;
+
+function streamsBody(request: FastifyRequest): boolean {
+  const { config } = request.routeOptions;
+  return 'streamedBody' in config && config.streamedBody === true;
+}
+
+/** @throws DomainError `body_too_large`, `invalid_request` when the body breaks off */
+async function readJsonBody(request: FastifyRequest, payload: IncomingMessage): Promise<Buffer> {
+  const tooLarge = (): DomainError =>
+    new DomainError(
+      'body_too_large',
+      `The body is larger than ${LIMITS.jsonBodyBytes} bytes, the limit of a JSON body. Send larger inputs as a file or as application/x-ndjson.`,
+    );
+  if (Number(request.headers['content-length']) > LIMITS.jsonBodyBytes) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > LIMITS.jsonBodyBytes) throw tooLarge();
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof DomainError) throw cause;
+    throw new DomainError('invalid_request', 'The body ended before it was complete. Send it again.', {
+      cause,
+    });
+  }
+  return Buffer.concat(chunks);
 }
 
 /** Levels that an inline item may nest, and what stands around it. */

@@ -2,6 +2,8 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, Inject } from '@nestjs
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { LOGGER } from '../tokens.js';
+import { toAnthropicAnswer } from './anthropic/anthropic-problem.js';
+import { dialectOf } from './dialect.js';
 import { toDomainError, toProblem } from './problem.js';
 import { ClientGoneError } from './request-context.js';
 
@@ -24,7 +26,8 @@ export class ProblemFilter implements ExceptionFilter {
       return;
     }
     const domain = toDomainError(error);
-    const { status, headers, body } = toProblem(domain, request.id);
+    const answer = dialectOf(request) === 'anthropic' ? toAnthropicAnswer : toProblem;
+    const { status, headers, body } = answer(domain, request.id);
     if (status >= 500) {
       this.#logger.error(
         {

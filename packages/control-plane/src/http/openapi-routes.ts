@@ -1,4 +1,5 @@
 import { ACCESS_ROUTES } from './access/access-routes.js';
+import { ANTHROPIC_ROUTES } from './anthropic/anthropic-routes.js';
 import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
 
@@ -389,5 +390,6 @@ export const API_ROUTES: readonly ApiRoute[] = [
     status: 200,
     answer: json('ReleaseResponse'),
   },
+  ...ANTHROPIC_ROUTES,
   ...ACCESS_ROUTES,
 ];

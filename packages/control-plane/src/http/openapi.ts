@@ -1,5 +1,6 @@
 import { ERROR_RULES } from '@batch-infer/contracts';
 import * as access from '@batch-infer/contracts/access';
+import * as anthropic from '@batch-infer/contracts/anthropic';
 import {
   createJobRequest,
   job,
@@ -20,6 +21,7 @@ const REQUESTS: Readonly<Record<string, z.ZodType>> = {
   CreateJobRequest: createJobRequest,
   RetryJobRequest: retryJobRequest,
   CreateBatchRequest: createBatchRequest,
+  CreateMessageBatchRequest: anthropic.createMessageBatchRequest,
   CreateApiKeyRequest: access.createApiKeyRequest,
   RotateApiKeyRequest: access.rotateApiKeyRequest,
   CreateProjectRequest: access.createProjectRequest,
@@ -38,6 +40,11 @@ const ANSWERS: Readonly<Record<string, z.ZodType>> = {
   Problem: problem,
   File: fileObject,
   Batch: batch,
+  MessageBatch: anthropic.messageBatch,
+  MessageBatchList: anthropic.messageBatchList,
+  MessageBatchResultLine: anthropic.messageBatchResultLine,
+  DeletedMessageBatch: anthropic.deletedMessageBatch,
+  AnthropicError: anthropic.anthropicError,
   ApiKey: access.apiKeyView,
   CreatedApiKey: access.createdApiKey,
   Caller: access.callerView,
@@ -138,7 +145,11 @@ function operationOf(route: ApiRoute): object {
       },
       default: {
         description: `An error: ${Object.keys(ERROR_RULES).length} codes, see Problem.`,
-        content: contentOf({ 'application/problem+json': 'Problem' }),
+        content: contentOf(
+          route.tag === 'message batches'
+            ? { 'application/json': 'AnthropicError' }
+            : { 'application/problem+json': 'Problem' },
+        ),
       },
     },
   };

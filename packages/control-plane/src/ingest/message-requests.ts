@@ -11,7 +11,7 @@ import { DomainError } from '../errors.js';
 import { ArrayCutter } from './array-cutter.js';
 import { JsonSyntaxError, jsonMembers } from './json-value-scanner.js';
 
-const MESSAGES_ENDPOINT = '/v1/messages';
+export const MESSAGES_ENDPOINT = '/v1/messages';
 const SPACE = 0x20;
 const BLANK_LINE = Buffer.from('\n');
 

@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { newId } from '@batch-infer/contracts';
 import { JsonlScanner, type ScanOptions, type ScanSummary } from '@batch-infer/contracts/jsonl';
 import type { JobOptions, JobPlan } from '@batch-infer/contracts/native';
@@ -7,6 +7,7 @@ import { DomainError } from '../errors.js';
 import { BATCH_PURPOSE, inputBlobKey, keyReused, shownId } from '../files/files.js';
 import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
 import { assertGoodInput, Ingest, type ReceivedInput } from '../ingest/ingest.js';
+import { MESSAGES_ENDPOINT, MessageRequests } from '../ingest/message-requests.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
@@ -63,7 +64,7 @@ export class JobCreation {
     return await this.#keepOrDiscard(blobKey, async () => {
       const received = await this.#ingest.store({ body, blobKey, scanner });
       assertInlineItems(received.scan, params.input);
-      return await this.#createWithInput(params, { ...received, id, blobKey });
+      return await this.#createWithInput(params, { ...received, id, blobKey }, 'native');
     });
   }
 
@@ -75,7 +76,24 @@ export class JobCreation {
     return await this.#keepOrDiscard(blobKey, async () => {
       const received = await this.#ingest.receive({ source: params.source, blobKey, scanner });
       assertGoodInput(received.scan);
-      return await this.#createWithInput(params, { ...received, id, blobKey });
+      return await this.#createWithInput(params, { ...received, id, blobKey }, 'native');
+    });
+  }
+
+  /**
+   * Anthropic's create: the body is a JSON object of requests, which becomes a JSONL input while it arrives.
+   * @throws DomainError `invalid_json`, `invalid_file` with the requests that are bad, `body_too_large`
+   */
+  async messages(params: Omit<CreateParams, 'options'> & { source: Readable }): Promise<CreatedJob> {
+    const { id, blobKey } = this.#newInput(params.attempt.projectId);
+    const requests = new MessageRequests();
+    const source = Readable.from(requests.linesOf(params.source), { objectMode: false });
+    const scanner = new JsonlScanner(requests.scanOptions);
+    return await this.#keepOrDiscard(blobKey, async () => {
+      const received = await this.#ingest.receive({ source, blobKey, scanner });
+      assertGoodInput(requests.judge(received.scan));
+      const options: JobOptions = { endpoint: MESSAGES_ENDPOINT };
+      return await this.#createWithInput({ ...params, options }, { ...received, id, blobKey }, 'anthropic');
     });
   }
 
@@ -86,7 +104,7 @@ export class JobCreation {
   async fromFile(params: CreateParams & { fileId: string }): Promise<CreatedJob> {
     assertOptions(params.options);
     const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'file_id');
-    assertGoodInput(judge({ summary, options: params.options, sameEndpoint: false }));
+    assertGoodInput(judge({ summary, options: params.options, openai: false }));
     const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
     return await this.#create({
       ...params,
@@ -105,7 +123,7 @@ export class JobCreation {
    */
   async batch(params: CreateParams & { fileId: string }): Promise<CreatedJob> {
     const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'input_file_id');
-    const judgement = judge({ summary, options: params.options, sameEndpoint: true });
+    const judgement = judge({ summary, options: params.options, openai: true });
     const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
     return await this.#create({
       ...params,
@@ -121,7 +139,7 @@ export class JobCreation {
   async planFile(params: { projectId: string; fileId: string; options: JobOptions }): Promise<JobPlan> {
     assertOptions(params.options);
     const { summary } = await this.#inputFile(params.projectId, params.fileId, 'file_id');
-    assertGoodInput(judge({ summary, options: params.options, sameEndpoint: false }));
+    assertGoodInput(judge({ summary, options: params.options, openai: false }));
     return toPlan(summary, params.options);
   }
 
@@ -158,7 +176,11 @@ export class JobCreation {
     }
   }
 
-  async #createWithInput(params: CreateParams, stored: StoredInput): Promise<CreatedJob> {
+  async #createWithInput(
+    params: CreateParams,
+    stored: StoredInput,
+    dialect: JobRecord['dialect'],
+  ): Promise<CreatedJob> {
     const { summary } = stored.scan;
     const nowMs = this.#clock.nowMs();
     const { id, blobKey, bytes, sha256 } = stored;
@@ -177,7 +199,7 @@ export class JobCreation {
       fingerprint,
       file,
       input: { id, blobKey, summary },
-      dialect: 'native',
+      dialect,
       judgement: null,
     });
   }

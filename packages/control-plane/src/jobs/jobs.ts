@@ -13,6 +13,7 @@ import { windowMs } from './new-job.js';
 
 /** How often a long poll looks by itself: changes made by other control planes send no signal here. */
 const POLL_INTERVAL_MS = 500;
+const PARALLEL_DELETES = 16;
 
 export type RetryStatus = 'failed' | 'expired' | 'cancelled';
 
@@ -23,6 +24,8 @@ export interface JobFilter {
   readonly createdAfterMs?: number;
   readonly dialect?: string;
   readonly after?: string;
+  /** The page just before this job; still newest first. */
+  readonly before?: string;
 }
 
 /** Reads and steers jobs. Every id may be of any dialect; an unknown id and a foreign one are the same. */
@@ -105,7 +108,10 @@ export class Jobs {
     signal.throwIfAborted();
   }
 
-  /** Newest first. `after` is the id of the last job of the page before. */
+  /**
+   * Newest first. `after` is the id of the last job of the page before, `before` that of the first of the page behind.
+   * `hasMore`: there are more in the direction that was read.
+   */
   async list(params: {
     projectId: string;
     limit: number;
@@ -113,8 +119,16 @@ export class Jobs {
   }): Promise<{ jobs: JobRecord[]; hasMore: boolean }> {
     const { projectId, limit, filter } = params;
     const after = filter.after === undefined ? {} : { after: toJobId(filter.after) };
-    const jobs = await this.#ledger.listJobs({ projectId, ...filter, ...after, limit: limit + 1 });
-    return { jobs: jobs.slice(0, limit), hasMore: jobs.length > limit };
+    const before = filter.before === undefined ? {} : { before: toJobId(filter.before) };
+    const found = await this.#ledger.listJobs({
+      projectId,
+      ...filter,
+      ...after,
+      ...before,
+      limit: limit + 1,
+    });
+    const jobs = filter.before === undefined ? found.slice(0, limit) : found.slice(-limit);
+    return { jobs, hasMore: found.length > limit };
   }
 
   /** Asks for the end of a job. Idempotent. @throws DomainError `not_found`, `job_already_ended` */
@@ -180,6 +194,23 @@ export class Jobs {
         this.#signals.emit('work-ready');
         this.#signals.emit('job-changed', job.id);
         return { job: retried.job, replayed: false };
+    }
+  }
+
+  /** Removes an ended job with its results. @throws DomainError `not_found`, `job_not_ended` */
+  async delete(projectId: string, id: string): Promise<void> {
+    const deleted = await this.#ledger.deleteJob({ projectId, id: toJobId(id) });
+    if (deleted.outcome !== 'deleted') {
+      if (deleted.outcome === 'not_found') throw notFound(id);
+      throw new DomainError(
+        'job_not_ended',
+        `Job ${id} has not ended. Cancel it, wait for its end, then delete it.`,
+      );
+    }
+    const { blobKeys } = deleted;
+    for (let at = 0; at < blobKeys.length; at += PARALLEL_DELETES) {
+      const keys = blobKeys.slice(at, at + PARALLEL_DELETES);
+      await Promise.all(keys.map((key) => this.#blobs.delete({ key })));
     }
   }
 

@@ -9,7 +9,8 @@ function summaryOf(...lines: readonly object[]) {
   expect(errors).toEqual([]);
   return summary;
 }
-const chat = (model?: string, url?: string) => ({
+const chat = (model?: string, url?: string, more: object = {}) => ({
+  ...more,
   ...(url === undefined ? {} : { url }),
   body: { messages: [{}], input: 'x', prompt: 'x', ...(model === undefined ? {} : { model }) },
 });
@@ -17,7 +18,7 @@ const chat = (model?: string, url?: string) => ({
 describe('judge', () => {
   it('names the lines that lack what the job does not give, in order', () => {
     const summary = summaryOf(chat('m', '/v1/embeddings'), chat(undefined, '/v1/embeddings'), chat('m'));
-    expect(judge({ summary, options: {}, sameEndpoint: false })).toEqual({
+    expect(judge({ summary, options: {}, openai: false })).toEqual({
       errorCount: 2,
       errors: [
         { line: 2, param: 'body.model', code: 'missing_model', message: expect.stringContaining('Line 2') },
@@ -25,25 +26,40 @@ describe('judge', () => {
       ],
     });
     expect(
-      judge({ summary, options: { model: 'm', endpoint: '/v1/responses' }, sameEndpoint: false }).errorCount,
+      judge({ summary, options: { model: 'm', endpoint: '/v1/responses' }, openai: false }).errorCount,
     ).toBe(0);
     expect(
       judge({
         summary,
         options: { defaults: { model: 'm' }, endpoint: '/v1/responses' },
-        sameEndpoint: false,
+        openai: false,
       }).errorCount,
     ).toBe(0);
   });
 
   it('holds every line to the endpoint of an OpenAI batch', () => {
-    const summary = summaryOf(...Array.from({ length: 150 }, () => chat('m', '/v1/completions')), chat('m'));
+    const summary = summaryOf(
+      ...Array.from({ length: 150 }, (_, index) => chat('m', '/v1/completions', { custom_id: `q-${index}` })),
+      chat('m', undefined, { custom_id: 'last' }),
+    );
     const { errors, errorCount } = judge({
       summary,
       options: { endpoint: '/v1/embeddings' },
-      sameEndpoint: true,
+      openai: true,
     });
     expect([errors.length, errorCount, errors[0]?.code]).toEqual([100, 150, 'mismatched_url']);
+  });
+
+  it('wants a custom_id in every line of an OpenAI batch, and of no other job', () => {
+    const summary = summaryOf(chat('m', undefined, { custom_id: 'a' }), chat('m'));
+    const options = { endpoint: '/v1/embeddings' } as const;
+    expect(judge({ summary, options, openai: true }).errors).toEqual([
+      { line: 2, param: 'custom_id', code: 'missing_custom_id', message: 'Line 2: custom_id is missing' },
+    ]);
+    expect(judge({ summary, options, openai: false }).errors).toEqual([]);
+    // Files that were stored before it was counted are taken as they are.
+    const { linesWithoutCustomId: _, ...older } = summary;
+    expect(judge({ summary: older, options, openai: true }).errors).toEqual([]);
   });
 
   it('gives lines without a model the default one, defaults first', () => {

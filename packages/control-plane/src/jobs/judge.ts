@@ -12,14 +12,10 @@ export interface Judgement {
 
 /**
  * Judges a file's summary by the options of a job.
- * @param params.sameEndpoint OpenAI's rule: every line's `url` must be the batch's endpoint.
+ * @param params.openai OpenAI's rules: every line has a `custom_id`, and its `url` is the batch's endpoint.
  */
-export function judge(params: {
-  summary: ScanSummary;
-  options: JobOptions;
-  sameEndpoint: boolean;
-}): Judgement {
-  const { summary, options, sameEndpoint } = params;
+export function judge(params: { summary: ScanSummary; options: JobOptions; openai: boolean }): Judgement {
+  const { summary, options, openai } = params;
   const errors: InputError[] = [];
   let errorCount = 0;
   const report = (
@@ -47,7 +43,10 @@ export function judge(params: {
       'body.model is missing, and the job has no model to use instead',
     );
   }
-  if (sameEndpoint && options.endpoint !== undefined) {
+  if (openai && summary.linesWithoutCustomId !== undefined) {
+    report(summary.linesWithoutCustomId, 'missing_custom_id', 'custom_id', 'custom_id is missing');
+  }
+  if (openai && options.endpoint !== undefined) {
     for (const [url, group] of Object.entries(summary.urls)) {
       if (url === options.endpoint) continue;
       report(

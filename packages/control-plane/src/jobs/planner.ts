@@ -60,7 +60,7 @@ export class Planner {
       const message = 'The input file was deleted before the job was planned';
       return await this.#refuse(job, [{ line: null, param: 'input_file_id', code: 'invalid_file', message }]);
     }
-    const { errors } = judge({ summary, options, sameEndpoint: job.dialect === 'openai' });
+    const { errors } = judge({ summary, options, openai: job.dialect === 'openai' });
     if (errors.length > 0) return await this.#refuse(job, errors);
     const planned = await this.#ledger.planJob({
       jobId: job.id,

@@ -1,4 +1,4 @@
-import { toBatchId, toMessageBatchId } from '@batch-infer/contracts';
+import { toBatchId } from '@batch-infer/contracts';
 import { API_KEY_SCOPES, type ApiKeyScope } from '@batch-infer/contracts/access';
 import type { LightMyRequestResponse } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -36,7 +36,7 @@ const withId = closed.filter(({ path }) => path.includes('{id}') && !SHARED.has(
 
 let world: AccessWorld;
 /** Everything that the others have. */
-let theirs: { job: string; file: string; key: string; shard: string };
+let theirs: { job: string; batch: string; file: string; key: string; shard: string };
 const keys = new Map<string, string>();
 
 const keyOf = (name: string): string => {
@@ -89,7 +89,23 @@ beforeAll(async () => {
   if (shard === undefined) throw new Error('the job has no shard');
   const nowMs = Date.now();
   await world.ledger.claimShard({ shardId: shard.id, epoch: 0, runnerId: 'r', leaseMs: 600_000, nowMs });
-  theirs = { job, file: uploaded.json().id, key: victimKey, shard: shard.id };
+  const messages = await world.ask({
+    method: 'POST',
+    url: '/v1/messages/batches',
+    key: keyOf('theirs'),
+    headers: json,
+    payload: {
+      requests: [
+        {
+          custom_id: 'a',
+          params: { model: 'm', max_tokens: 1, messages: [{ role: 'user', content: 'theirs' }] },
+        },
+      ],
+    },
+  });
+  expect(messages.statusCode, messages.body).toBe(200);
+  const batch: string = messages.json().id;
+  theirs = { job, batch, file: uploaded.json().id, key: victimKey, shard: shard.id };
 });
 
 afterAll(() => world.close());
@@ -98,7 +114,7 @@ afterAll(() => world.close());
 function victimOf({ path }: ApiRoute): string {
   if (path.startsWith('/v1/jobs/')) return theirs.job;
   if (path.startsWith('/v1/batches/')) return toBatchId(theirs.job);
-  if (path.startsWith('/v1/messages/batches/')) return toMessageBatchId(theirs.job);
+  if (path.startsWith('/v1/messages/batches/')) return theirs.batch;
   if (path.startsWith('/v1/files/')) return theirs.file;
   if (path.startsWith('/v1/keys/')) return theirs.key;
   if (path.startsWith('/v1/projects/')) return OTHERS;
@@ -150,7 +166,7 @@ describe('S2: without a good key', () => {
   it.each(closed.map((route) => [nameOf(route), route] as const))('%s is refused', async (_, route) => {
     const id = route.path.includes('{id}') && !SHARED.has(route.path) ? victimOf(route) : 'x';
     const missing = await ask(route, id, undefined);
-    expect(missing.json()).toMatchObject({ status: 401, code: 'missing_api_key' });
+    expect([missing.statusCode, missing.body]).toEqual([401, expect.stringContaining('missing_api_key')]);
     const bodies = new Set<string>();
     for (const name of ['revoked', 'expired', 'wrong secret', 'unknown', 'garbage']) {
       const answer = await ask(route, id, keyOf(name));
@@ -214,8 +230,16 @@ describe('S2: from another project', () => {
     ['jobs behind a foreign job', 'GET', '/v1/jobs?cursor=JOB', null],
     ['files behind a foreign file', 'GET', '/v1/files?after=FILE', null],
     ['batches behind a foreign batch', 'GET', '/v1/batches?after=JOB', null],
+    ['message batches behind a foreign one', 'GET', '/v1/messages/batches?after_id=BATCH', null],
+    ['message batches before a foreign one', 'GET', '/v1/messages/batches?before_id=BATCH', null],
   ] as const)('%s: as with an unknown one', async (_, method, url, payload) => {
-    const ids = { JOB: theirs.job, FILE: theirs.file, SHARD: theirs.shard, PROJECT: OTHERS };
+    const ids = {
+      JOB: theirs.job,
+      BATCH: theirs.batch,
+      FILE: theirs.file,
+      SHARD: theirs.shard,
+      PROJECT: OTHERS,
+    };
     const [name, id] = Object.entries(ids).find(([each]) =>
       JSON.stringify([url, payload]).includes(each),
     ) ?? ['', ''];
@@ -231,11 +255,14 @@ describe('S2: from another project', () => {
   });
 
   it('nothing of the others is listed', async () => {
-    for (const url of ['/v1/jobs', '/v1/files', '/v1/batches', '/v1/keys', '/v1/projects']) {
+    for (const url of [
+      ...['/v1/jobs', '/v1/files', '/v1/batches', '/v1/messages/batches'],
+      ...['/v1/keys', '/v1/projects'],
+    ]) {
       const answer = await world.ask({ method: 'GET', url, key: keyOf('mine') });
       expect(answer.statusCode, answer.body).toBe(200);
       expect(answer.body).not.toContain(OTHERS);
-      for (const id of [theirs.job, theirs.file, theirs.key, toBatchId(theirs.job)])
+      for (const id of [theirs.job, theirs.file, theirs.key, toBatchId(theirs.job), theirs.batch])
         expect(answer.body).not.toContain(id);
     }
   });

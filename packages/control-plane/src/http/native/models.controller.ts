@@ -1,6 +1,9 @@
-import { Controller, Get, Inject, Param } from '@nestjs/common';
+import type { AnthropicModel } from '@batch-infer/contracts/anthropic';
+import { Controller, Get, Inject, Param, Req } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { Fleet } from '../../jobs/fleet.js';
+import { dialectOf } from '../dialect.js';
 
 /** A model as OpenAI's SDKs read it. */
 interface ModelView {
@@ -11,7 +14,15 @@ interface ModelView {
   readonly owned_by: 'batch-infer';
 }
 
-/** `/v1/models`: what the live runners serve. */
+/** Anthropic's list; all of it is one page. */
+interface AnthropicModelList {
+  readonly data: readonly AnthropicModel[];
+  readonly has_more: false;
+  readonly first_id: string | null;
+  readonly last_id: string | null;
+}
+
+/** `/v1/models`: what the live runners serve, in the words of whoever asks. */
 @Controller('v1/models')
 export class ModelsController {
   readonly #fleet: Fleet;
@@ -21,17 +32,24 @@ export class ModelsController {
   }
 
   @Get()
-  async list(): Promise<{ object: 'list'; data: ModelView[] }> {
+  async list(
+    @Req() request: FastifyRequest,
+  ): Promise<{ object: 'list'; data: ModelView[] } | AnthropicModelList> {
     const models = await this.#fleet.models();
+    if (dialectOf(request) === 'anthropic') {
+      const data = models.map(toAnthropicModel);
+      return { data, has_more: false, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
+    }
     return { object: 'list', data: models.map(toModelView) };
   }
 
   /** Model names may hold slashes. */
   @Get('*')
-  async get(@Param('*') id: string): Promise<ModelView> {
+  async get(@Param('*') id: string, @Req() request: FastifyRequest): Promise<ModelView | AnthropicModel> {
     const models = await this.#fleet.models();
     const model = models.find((candidate) => candidate.id === id);
-    if (model !== undefined) return toModelView(model);
+    if (model !== undefined)
+      return dialectOf(request) === 'anthropic' ? toAnthropicModel(model) : toModelView(model);
     const served =
       models.length === 0
         ? 'No runner is connected.'
@@ -45,4 +63,18 @@ const toModelView = ({ id, seenAtMs }: { id: string; seenAtMs: number }): ModelV
   object: 'model',
   created: Math.floor(seenAtMs / 1_000),
   owned_by: 'batch-infer',
+});
+
+const toAnthropicModel = ({ id, seenAtMs }: { id: string; seenAtMs: number }): AnthropicModel => ({
+  id,
+  type: 'model',
+  display_name: id,
+  created_at: new Date(seenAtMs).toISOString(),
+  lifecycle: 'active',
+  capabilities: null,
+  deprecated_at: null,
+  line: null,
+  max_input_tokens: null,
+  max_tokens: null,
+  retires_at: null,
 });
