@@ -1,8 +1,8 @@
 import { chaosPublisher } from '@batch-infer/testkit/chaos-transport/index';
 import { DirectHub } from '@batch-infer/transport/direct';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openUseCases, RecordingPublisher, type UseCases } from '../use-cases-fixture.js';
-import { LANE_WINDOW } from './dispatcher.js';
+import { openUseCases, RecordingPublisher, reportOf, type UseCases } from '../use-cases-fixture.js';
+import { DIRECT_LANE_WINDOW } from './dispatcher.js';
 
 let cases: UseCases;
 
@@ -13,18 +13,20 @@ describe('over a pushing transport', () => {
     cases = await openUseCases();
   });
 
-  it('I8: keeps the offers of a lane inside its window, however long the backlog is', async () => {
-    await cases.createJob({ items: LANE_WINDOW * 3, shardItems: 1 });
-    await cases.createJob({ items: 10, shardItems: 1, model: 'other' });
+  it.each([1, 10])('I8: bounds the offers of a lane, the same with %i × the backlog', async (times) => {
+    const report = reportOf('runner-1');
+    const engine = { id: 'engine-0', models: ['m'], healthy: true, window: 16, in_flight: 0, problem: null };
+    await cases.ledger.saveRunner({ report: { ...report, engines: [engine] }, nowMs: cases.clock.nowMs() });
+    await cases.createJob({ items: 100 * times, shardItems: 1 });
+    await cases.createJob({ items: 100 * times, shardItems: 1, model: 'other' });
     for (let tick = 0; tick < 5; tick += 1) await cases.dispatcher.tick();
     const { offers } = cases.recorder;
-    expect(offers.filter(({ model }) => model === 'm')).toHaveLength(LANE_WINDOW);
-    expect(offers.filter(({ model }) => model === 'other')).toHaveLength(10);
+    expect(offers.filter(({ model }) => model === 'm')).toHaveLength(2 * 16);
+    expect(offers.filter(({ model }) => model === 'other')).toHaveLength(8);
 
-    for (const offer of offers.slice(0, 3)) await cases.take(offer);
+    for (const offer of offers.filter(({ model }) => model === 'm').slice(0, 3)) await cases.take(offer);
     await cases.dispatcher.tick();
-    const published = new Set(offers.map(({ shard_id }) => shard_id));
-    expect(published.size - 10).toBeLessThanOrEqual(LANE_WINDOW + 3);
+    expect(offers.filter(({ model }) => model === 'm')).toHaveLength(2 * 16 + 3);
   });
 
   it('offers again what nobody claimed in its time, and only that', async () => {
@@ -51,17 +53,17 @@ describe('over a pushing transport', () => {
     expect(cases.recorder.offers).toHaveLength(3);
   });
 
-  it('offers high priorities first and lets jobs take turns', async () => {
+  it('offers high priorities first, and keeps the others back until they are offered', async () => {
     await cases.createJob({ items: 3, shardItems: 1, priority: 'low' });
     cases.clock.advance(1);
-    const large = await cases.createJob({ items: 4, shardItems: 1 });
+    const large = await cases.createJob({ items: 2, shardItems: 1 });
     cases.clock.advance(1);
-    const small = await cases.createJob({ items: 1, shardItems: 1 });
+    const urgent = await cases.createJob({ items: 1, shardItems: 1, expiresInMs: 60_000 });
     cases.clock.advance(1);
     const high = await cases.createJob({ items: 1, shardItems: 1, priority: 'high' });
     await cases.dispatcher.tick();
     const order = cases.recorder.offers.map(({ job_id }) => job_id);
-    expect(order.slice(0, 3)).toEqual([high.id, large.id, small.id]);
+    expect(order.slice(0, 4)).toEqual([high.id, urgent.id, large.id, large.id]);
     expect(cases.recorder.offers.slice(-3).map(({ priority }) => priority)).toEqual(['low', 'low', 'low']);
   });
 });
@@ -96,14 +98,14 @@ describe('over the direct transport', () => {
   });
 
   it('I8: bounds what a runner that never claims can hold back', async () => {
-    await cases.createJob({ items: LANE_WINDOW * 2, shardItems: 1 });
+    await cases.createJob({ items: DIRECT_LANE_WINDOW * 2, shardItems: 1 });
     let given = 0;
     for (let round = 0; round < 5; round += 1) {
       const waiting = poll(['m'], 256, 1);
       await cases.dispatcher.tick();
       given += (await waiting).length;
     }
-    expect(given).toBe(LANE_WINDOW);
+    expect(given).toBe(DIRECT_LANE_WINDOW);
   });
 
   it('offers again at once what a broken poll was given', async () => {

@@ -4,17 +4,19 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
-import type { ShardRecord } from '../ports/records.js';
 import { Metrics } from '../telemetry/metrics.js';
 import { CLOCK, CONFIG, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
+import { FairShare } from './fair-share.js';
+import { laneRooms, totalRoom } from './lane-windows.js';
 import { OutstandingOffers } from './outstanding-offers.js';
-import { pickShards } from './pick-shards.js';
+import { type OfferBounds, type OfferChoice, pickShards } from './pick-shards.js';
 
-/** Offers of one lane that may stand unclaimed at a time, however long the backlog is (I8). */
-export const LANE_WINDOW = 256;
+/** Direct offers of one lane that may stand unclaimed at a time, however many runners ask (I8). */
+export const DIRECT_LANE_WINDOW = 256;
 
-/** Offers taken from the ledger in one transaction. */
+/** Offers taken from the ledger in one transaction: at most, and at least while there is something to repeat. */
 const BATCH = 256;
+const SMALL_BATCH = 32;
 
 /** Takes ready shards from the ledger, in fair order, and hands their offers to the transport. */
 @Injectable()
@@ -22,9 +24,10 @@ export class Dispatcher {
   readonly #ledger: Ledger;
   readonly #publisher: OfferPublisher;
   readonly #clock: Clock;
+  readonly #config: ControlPlaneConfig;
   readonly #metrics: Metrics;
-  readonly #offerTtlMs: number;
   readonly #outstanding: OutstandingOffers;
+  readonly #share = new FairShare();
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -36,8 +39,8 @@ export class Dispatcher {
     this.#ledger = ledger;
     this.#publisher = publisher;
     this.#clock = clock;
+    this.#config = config;
     this.#metrics = metrics;
-    this.#offerTtlMs = config.offerTtlMs;
     this.#outstanding = new OutstandingOffers({ ttlMs: config.offerTtlMs });
   }
 
@@ -57,62 +60,79 @@ export class Dispatcher {
   async withdraw(offers: readonly Pick<Offer, 'shard_id'>[]): Promise<void> {
     const shardIds = offers.map((offer) => offer.shard_id);
     if (shardIds.length === 0) return;
-    for (const shardId of shardIds) this.#outstanding.remove(shardId);
+    for (const shardId of shardIds) this.#outstanding.withdraw(shardId);
     await this.#ledger.withdrawOffers({ shardIds });
   }
 
-  /** Direct: as many offers as the waiting runners want, runners with the same models together. */
+  /** Direct: as many offers as the waiting runners want, runners with the same models and project together. */
   async #offerToWaiting(waiting: readonly WaitingRunner[]): Promise<boolean> {
-    const groups = new Map<string, { models: readonly string[]; wanted: number }>();
-    for (const { models, max } of waiting) {
-      const key = JSON.stringify([...models].sort());
-      const group = groups.get(key) ?? { models, wanted: 0 };
-      groups.set(key, { models, wanted: group.wanted + max });
+    const groups = new Map<string, { models: readonly string[]; projectId: string | null; wanted: number }>();
+    for (const { models, projectId = null, max } of waiting) {
+      const key = JSON.stringify([projectId, ...[...models].sort()]);
+      const group = groups.get(key) ?? { models, projectId, wanted: 0 };
+      groups.set(key, { ...group, wanted: group.wanted + max });
     }
-    for (const { models, wanted } of groups.values()) {
+    for (const { models, projectId, wanted } of groups.values()) {
       await this.#offer({
         models,
+        projectId,
         limit: Math.min(wanted, BATCH),
-        room: (lane) => LANE_WINDOW - this.#outstanding.count(lane),
+        room: (lane) => DIRECT_LANE_WINDOW - this.#outstanding.count(lane),
         offeredAgainNeedsRoom: true,
+        oneLaneAtATime: false,
       });
     }
     return false;
   }
 
-  /** Pushing transports: up to the window in each lane, counted in the ledger, since others publish and claim too. */
+  /** Pushing transports: up to the window of each lane, counted in the ledger, since others publish and claim too. */
   async #fillLanes(): Promise<boolean> {
-    const rooms = new Map<string, number>();
-    for (const lane of await this.#ledger.backlog()) {
-      rooms.set(laneName(lane.priority, lane.model), LANE_WINDOW - lane.offeredShards);
-    }
-    if (rooms.size === 0) return false;
+    const backlog = await this.#ledger.backlog();
+    if (backlog.every(({ readyShards }) => readyShards === 0)) return false;
+    const seenAfterMs = this.#clock.nowMs() - this.#config.leaseMs;
+    const runners = await this.#ledger.listRunners({ seenAfterMs });
+    const rooms = laneRooms(
+      backlog,
+      runners.map(({ report }) => report),
+    );
+    const limit = Math.min(BATCH, Math.max(SMALL_BATCH, totalRoom(rooms)));
     const offered = await this.#offer({
-      limit: BATCH,
-      room: (lane) => rooms.get(lane) ?? LANE_WINDOW,
+      limit,
+      room: (lane) => rooms.get(lane) ?? 0,
       offeredAgainNeedsRoom: false,
+      oneLaneAtATime: true,
     });
-    return offered === BATCH;
+    return offered === limit;
   }
 
-  async #offer(params: {
-    models?: readonly string[];
-    limit: number;
-    room: (lane: string) => number;
-    offeredAgainNeedsRoom: boolean;
-  }): Promise<number> {
-    const { room, offeredAgainNeedsRoom } = params;
+  async #offer(
+    params: Omit<OfferBounds, 'isPaid'> & { models?: readonly string[]; projectId?: string | null },
+  ): Promise<number> {
+    const { models, projectId = null, limit } = params;
     const nowMs = this.#clock.nowMs();
+    let choices: readonly OfferChoice[] = [];
     const shards = await this.#ledger.takeOffers({
-      ...(params.models ? { models: params.models } : {}),
-      staleBeforeMs: nowMs - this.#offerTtlMs,
-      limit: params.limit,
+      ...(models ? { models } : {}),
+      projectId,
+      staleBeforeMs: nowMs - this.#config.offerTtlMs,
+      limit,
       nowMs,
-      pick: (queues, limit) => pickShards(queues, { limit, room, offeredAgainNeedsRoom }),
+      pick: (queues) => {
+        const bounds = { ...params, isPaid: (shardId: string) => this.#outstanding.isWithdrawn(shardId) };
+        choices = pickShards(queues, bounds, this.#share);
+        return choices.map(({ shard }) => shard);
+      },
     });
     if (shards.length === 0) return 0;
-    const offers = shards.map((shard) => toOffer(shard, nowMs));
-    for (const offer of offers) this.#outstanding.add({ shardId: offer.shard_id, lane: offer.lane, nowMs });
+    const byShard = new Map(choices.map((choice) => [choice.shard.id, choice]));
+    const offers = shards.flatMap((shard) => {
+      const choice = byShard.get(shard.id);
+      if (choice === undefined) return [];
+      if (choice.entry !== null) this.#share.charge(choice.entry.charge, choice.entry.context);
+      // The epoch is the marked row's.
+      return toOffer({ ...choice, shard }, nowMs);
+    });
+    for (const { shard_id: shardId, lane } of offers) this.#outstanding.add({ shardId, lane, nowMs });
     try {
       await this.#publisher.publish({ offers });
     } catch (error) {
@@ -125,13 +145,14 @@ export class Dispatcher {
   }
 }
 
-const toOffer = (shard: ShardRecord, nowMs: number): Offer => ({
+const toOffer = ({ shard, lanePriority }: OfferChoice, nowMs: number): Offer => ({
   shard_id: shard.id,
   epoch: shard.epoch,
-  lane: laneName(shard.priority, shard.model),
+  lane: laneName(lanePriority, shard.model),
   model: shard.model,
-  priority: shard.priority,
+  priority: lanePriority,
   items: shard.count,
   job_id: shard.jobId,
+  project_id: shard.projectId,
   offered_at_ms: nowMs,
 });

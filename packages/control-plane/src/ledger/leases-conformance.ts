@@ -92,10 +92,14 @@ export function leasesConformance(world: () => LedgerWorld): void {
         projectId: job.projectId,
         priority: 'normal',
         createdAtMs: job.createdAtMs,
+        expiresAtMs: job.expiresAtMs,
+        expectedOutputTokens: 256,
+        suspectsHeld: 0,
       });
+      const project = { weight: 1, maxRunningItems: null };
       expect(seen).toEqual([
-        { ...of(large), held: 2, suspectsHeld: 0, next: [2, 3, 4] },
-        { ...of(small), held: 0, suspectsHeld: 0, next: [0, 1] },
+        { ...of(large), held: 2, project: { ...project, heldItems: 2 }, next: [2, 3, 4] },
+        { ...of(small), held: 0, project: { ...project, heldItems: 0 }, next: [0, 1] },
       ]);
       expect(picked.map((shard) => [shard.jobId, shard.ordinal])).toEqual([
         [large.id, 2],

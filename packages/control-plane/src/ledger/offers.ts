@@ -1,10 +1,10 @@
 import { LIMITS } from '@batch-infer/contracts';
 import { type ExpressionBuilder, type Selectable, sql } from 'kysely';
-import type { Ledger, OfferPicker, OfferQueue } from '../ports/ledger.js';
-import type { ShardRecord } from '../ports/records.js';
+import type { Ledger, OfferPicker, OfferQueue, ProjectLoad } from '../ports/ledger.js';
+import type { JobRecord, ShardRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
 import { toShardRecord } from './rows.js';
-import { priorityOfRank, priorityRank, type Schema, type ShardTable } from './schema.js';
+import { type JobTable, priorityOfRank, priorityRank, type Schema, type ShardTable } from './schema.js';
 
 type TakeOffers = Parameters<Ledger['takeOffers']>[0];
 
@@ -17,12 +17,13 @@ export async function takeOffers(database: Database, params: TakeOffers): Promis
   });
 }
 
-/** Highest priority first, then the oldest job, then by ordinal. */
+/** Highest priority first, then the earliest deadline, the oldest job, by ordinal. */
 const oldestFirst: OfferPicker = (queues, limit) =>
   queues
     .toSorted(
       (left, right) =>
         priorityRank(left.priority) - priorityRank(right.priority) ||
+        left.expiresAtMs - right.expiresAtMs ||
         left.createdAtMs - right.createdAtMs ||
         (left.jobId < right.jobId ? -1 : 1),
     )
@@ -30,23 +31,29 @@ const oldestFirst: OfferPicker = (queues, limit) =>
     .slice(0, limit);
 
 /**
- * The jobs that have shards to offer, each with its next ones. Of one project and priority the oldest `limit` jobs are
- * looked at: more could not be offered, and every project is seen however many jobs another has.
+ * The jobs that have shards to offer, each with its next ones. Of one project and priority the `limit` jobs with the
+ * earliest deadlines are looked at: more could not be offered, and every project is seen however many jobs another has.
  */
 async function offerQueues(session: Session, params: TakeOffers): Promise<OfferQueue[]> {
   const shards = await nextShards(session, params);
   if (shards.length === 0) return [];
   const held = await heldShards(session, params.staleBeforeMs);
   const suspectsHeld = [...held.values()].reduce((sum, { suspects }) => sum + suspects, 0);
+  const loads = await projectLoads(session, [...held.values()]);
+  const jobs = await jobFacts(session, [...new Set(shards.map((shard) => shard.job_id))]);
   return [...Map.groupBy(shards, (shard) => shard.job_id).values()].flatMap((rows) => {
     const [first] = rows;
-    if (first === undefined) return [];
+    const job = first === undefined ? undefined : jobs.get(first.job_id);
+    if (first === undefined || job === undefined) return [];
     return {
       jobId: first.job_id,
       projectId: first.project_id,
       priority: priorityOfRank(first.priority_rank),
       createdAtMs: first.job_created_at,
+      expiresAtMs: job.expires_at,
+      expectedOutputTokens: expectedOutputTokens(job),
       held: held.get(first.job_id)?.shards ?? 0,
+      project: loads(first.project_id),
       suspectsHeld,
       shards: rows
         .sort((left, right) => left.ordinal - right.ordinal || left.first_item - right.first_item)
@@ -58,7 +65,7 @@ async function offerQueues(session: Session, params: TakeOffers): Promise<OfferQ
 
 /** Never offered, or offered so long ago that the offer counts as lost. */
 const isOfferable =
-  ({ staleBeforeMs, models }: Pick<TakeOffers, 'staleBeforeMs' | 'models'>) =>
+  ({ staleBeforeMs, models, projectId }: Pick<TakeOffers, 'staleBeforeMs' | 'models' | 'projectId'>) =>
   ({ eb, and, or }: ExpressionBuilder<Schema, 'shard'>) =>
     and([
       eb('shard.state', '=', 'ready'),
@@ -66,6 +73,7 @@ const isOfferable =
       ...(models === undefined
         ? []
         : [models.length === 0 ? sql<boolean>`1 = 0` : eb('shard.model', 'in', models)]),
+      ...(typeof projectId === 'string' ? [eb('shard.project_id', '=', projectId)] : []),
     ]);
 
 /** Shards to offer of each of these jobs: those of the `limit` ordinals from its first one on. */
@@ -77,6 +85,7 @@ async function nextShards({ db }: Session, params: TakeOffers): Promise<Selectab
       'job.project_id',
       'job.priority',
       'job.created_at',
+      'job.expires_at',
       job
         .selectFrom('shard')
         .select('shard.ordinal')
@@ -94,7 +103,13 @@ async function nextShards({ db }: Session, params: TakeOffers): Promise<Selectab
     .select(({ fn }) =>
       fn
         .agg<number>('row_number')
-        .over((over) => over.partitionBy(['project_id', 'priority']).orderBy('created_at').orderBy('id'))
+        .over((over) =>
+          over
+            .partitionBy(['project_id', 'priority'])
+            .orderBy('expires_at')
+            .orderBy('created_at')
+            .orderBy('id'),
+        )
         .as('place'),
     )
     .where('first_ordinal', 'is not', null);
@@ -109,7 +124,49 @@ async function nextShards({ db }: Session, params: TakeOffers): Promise<Selectab
     .execute();
 }
 
+type JobFacts = Pick<Selectable<JobTable>, 'id' | 'expires_at' | 'succeeded' | 'output_tokens' | 'options'>;
+
+async function jobFacts({ db }: Session, ids: readonly string[]): Promise<Map<string, JobFacts>> {
+  const rows = await db
+    .selectFrom('job')
+    .select(['id', 'expires_at', 'succeeded', 'output_tokens', 'options'])
+    .where('id', 'in', ids)
+    .execute();
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** Before this many items have succeeded, their tokens say little of the rest. */
+const TELLING_ITEMS = 20;
+/** Output tokens of an item of which nothing is known. */
+const OUTPUT_PRIOR = 256;
+
+function expectedOutputTokens(job: JobFacts): number {
+  if (job.succeeded >= TELLING_ITEMS) return job.output_tokens / job.succeeded;
+  const { defaults }: JobRecord['options'] = JSON.parse(job.options);
+  const cap = defaults?.max_tokens ?? defaults?.max_completion_tokens;
+  return typeof cap === 'number' && cap > 0 ? Math.min(cap, OUTPUT_PRIOR) : OUTPUT_PRIOR;
+}
+
+/** What is known of each project: its row, where it has one, and what it holds. */
+async function projectLoads(
+  { db }: Session,
+  held: readonly Held[],
+): Promise<(projectId: string) => ProjectLoad> {
+  const rows = await db.selectFrom('project').select(['id', 'weight', 'max_running_items']).execute();
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  const heldItems = new Map<string, number>();
+  for (const { projectId, items } of held) heldItems.set(projectId, (heldItems.get(projectId) ?? 0) + items);
+  return (projectId) => ({
+    weight: byId.get(projectId)?.weight ?? 1,
+    maxRunningItems: byId.get(projectId)?.max_running_items ?? null,
+    heldItems: heldItems.get(projectId) ?? 0,
+  });
+}
+
 interface Held {
+  readonly projectId: string;
+  /** Items that have not ended. */
+  readonly items: number;
   readonly shards: number;
   /** How many of them have lost so many leases that one of their items is suspected of it. */
   readonly suspects: number;
@@ -119,18 +176,28 @@ interface Held {
 async function heldShards({ db }: Session, staleBeforeMs: number): Promise<Map<string, Held>> {
   const byJob = db
     .selectFrom('shard')
-    .select(({ fn }) => [
+    .select((expression) => [
       'job_id',
-      fn.countAll<number>().as('shards'),
-      fn.countAll<number>().filterWhere('lost_leases', '>=', LIMITS.lostLeasesBeforeBisection).as('suspects'),
+      'project_id',
+      expression.fn.countAll<number>().as('shards'),
+      expression.fn.sum<number>(expression('items', '-', expression.ref('done_items'))).as('items'),
+      expression.fn
+        .countAll<number>()
+        .filterWhere('lost_leases', '>=', LIMITS.lostLeasesBeforeBisection)
+        .as('suspects'),
     ])
-    .groupBy('job_id');
+    .groupBy(['job_id', 'project_id']);
   const leased = await byJob.where('state', '=', 'leased').execute();
   const offered = await byJob.where('state', '=', 'ready').where('offered_at', '>=', staleBeforeMs).execute();
   const held = new Map<string, Held>();
-  for (const { job_id: jobId, shards, suspects } of [...leased, ...offered]) {
-    const before = held.get(jobId) ?? { shards: 0, suspects: 0 };
-    held.set(jobId, { shards: before.shards + shards, suspects: before.suspects + suspects });
+  for (const { job_id: jobId, project_id: projectId, shards, items, suspects } of [...leased, ...offered]) {
+    const before = held.get(jobId) ?? { shards: 0, items: 0, suspects: 0 };
+    held.set(jobId, {
+      projectId,
+      shards: before.shards + shards,
+      items: before.items + items,
+      suspects: before.suspects + suspects,
+    });
   }
   return held;
 }

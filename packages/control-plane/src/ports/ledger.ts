@@ -66,8 +66,15 @@ export interface Ledger extends AccessLedger, UploadLedger, PauseLedger {
     jobId: string;
     shards: readonly NewShard[];
     models: readonly string[];
+    /** Where the shards lie and which item stands where in it, when that is not the input in its own order. */
+    work?: WorkFile;
     nowMs: number;
   }): Promise<boolean>;
+  /**
+   * Lets one of several planners work on a job without shards for `claimMs`; again by the same owner, longer. False when
+   * another one does, or it has its shards.
+   */
+  claimPlanning(params: { jobId: string; owner: string; claimMs: number; nowMs: number }): Promise<boolean>;
   /** A job without shards → `failed` with the bad lines; it has no items then. */
   refuseJob(params: { jobId: string; errors: readonly InputError[]; nowMs: number }): Promise<boolean>;
   /** Jobs without shards (`validating`, or stopped since), left by a dead process. */
@@ -144,11 +151,12 @@ export interface Ledger extends AccessLedger, UploadLedger, PauseLedger {
   // ── leases (I3, I5, I6) ────────────────────────────────────────────────────────────────────────────────────────
   /**
    * Ready shards to offer, marked offered: never offered, or offered before `staleBeforeMs`. Highest priority first,
-   * then oldest job, then ordinal; with `pick` as it says, and only what it returns is marked. `models` limits them to
-   * what somebody serves.
+   * then earliest deadline, oldest job, ordinal; with `pick` as it says, and only what it returns is marked. `models`
+   * and `projectId` limit them to what somebody serves.
    */
   takeOffers(params: {
     models?: readonly string[];
+    projectId?: string | null;
     staleBeforeMs: number;
     limit: number;
     nowMs: number;
@@ -278,8 +286,12 @@ export interface OfferQueue {
   readonly projectId: string;
   readonly priority: Priority;
   readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  /** Output tokens to expect of one item: what its settled items had, or a guess. */
+  readonly expectedOutputTokens: number;
   /** Shards of the job that are leased, or offered after `staleBeforeMs` and not yet claimed. */
   readonly held: number;
+  readonly project: ProjectLoad;
   /** The next ones by ordinal, at most `limit`. */
   readonly shards: readonly ShardRecord[];
   /**
@@ -287,6 +299,15 @@ export interface OfferQueue {
    * `LIMITS.lostLeasesBeforeBisection` leases. The same number in every queue.
    */
   readonly suspectsHeld: number;
+}
+
+/** A project beside the others. */
+export interface ProjectLoad {
+  readonly weight: number;
+  /** Items leased or offered at a time; `null`: no cap. */
+  readonly maxRunningItems: number | null;
+  /** Open items of its shards that are leased, or offered and perhaps about to be. */
+  readonly heldItems: number;
 }
 
 /** Whose turn it is: at most `limit` shards of the queues, in the order to offer them. Pure. */
@@ -311,6 +332,13 @@ export type CreateOutcome<T> =
   | { readonly outcome: 'created'; readonly record: T }
   | { readonly outcome: 'replayed'; readonly record: T }
   | { readonly outcome: 'conflict' };
+
+/** A job's lines in plan order. */
+export interface WorkFile {
+  readonly blobKey: string;
+  /** Input index of each item. */
+  readonly order: Uint32Array;
+}
 
 export interface NewShard {
   readonly first: number;
