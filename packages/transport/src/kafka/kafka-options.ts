@@ -52,7 +52,8 @@ const list = z
   .transform((text) => text.split(',').map((entry) => entry.trim()))
   .transform((entries) => entries.filter((entry) => entry !== ''));
 
-const broker = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^:\s/]+):\d{1,5}$/, 'must be host:port,…');
+/** No IPv6 addresses: kafkajs cuts at the first colon. Names that resolve to such are well. */
+const broker = z.string().regex(/^[^:\s/]+:\d{1,5}$/, 'must be host:port,… (no IPv6 address)');
 
 const flag = z
   .enum(['1', 'true', 'yes', '0', 'false', 'no'])

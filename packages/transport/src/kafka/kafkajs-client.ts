@@ -8,34 +8,47 @@ import { KafkajsProducer } from './kafkajs-producer.js';
 import { patchRequestQueue } from './request-queue-patch.js';
 
 /**
- * How often a connection is tried again, with delays of 0.2 to 1 s. Consumers ride out a restart of their broker (6 s):
- * one that crashes joins as a new member, and waits a whole session for the old one. Others have callers with deadlines,
- * who are better served by the broker's own reason than by silence.
+ * How often a connection is tried again, with delays of 0.2 to 1 s. Consumers ride out a minute: one that gives up and
+ * joins again is a new member, who waits a whole session for the old one (8 retries: back 10 s after every outage of 8 s;
+ * 60: after 1 s). What the silence hides, the watchdog's probe shows. Others have callers with deadlines, who are better
+ * served by the broker's own reason.
  */
-const CONSUMER_RETRIES = 8;
+const CONSUMER_RETRIES = 60;
 const OTHER_RETRIES = 3;
 
 /** The client port on kafkajs 2.2.4, with the settings that survived broker kills, outages and rebalances. */
 export function createKafkajsClient(options: KafkaOptions, logger: KafkaLogger): KafkaClient {
   patchRequestQueue();
-  const others = new Kafka(kafkajsConfig(options, logger, OTHER_RETRIES));
+  const brokers = [...options.brokers];
+  const others = new Kafka(kafkajsConfig(options, logger, { brokers, retries: OTHER_RETRIES }));
   return {
     createProducer: () => new KafkajsProducer(others),
-    // One each: consumers of one `Kafka` and one group share a cache of committed offsets, also with a predecessor.
     createConsumer: (params) =>
-      new KafkajsConsumer(
-        new Kafka(kafkajsConfig(options, logger, CONSUMER_RETRIES)),
-        params,
-        options.sessionTimeoutMs,
-      ),
+      new KafkajsConsumer(params, {
+        sessionTimeoutMs: options.sessionTimeoutMs,
+        retries: CONSUMER_RETRIES,
+        // One each: consumers of one `Kafka` and one group share a cache of committed offsets, also with a predecessor.
+        openKafka: (isClosed) =>
+          new Kafka(
+            kafkajsConfig(options, logger, {
+              retries: CONSUMER_RETRIES,
+              // Without brokers kafkajs stops trying; nothing else ends its retries, which keep the process alive.
+              brokers: () => (isClosed() ? [] : brokers),
+            }),
+          ),
+      }),
     createAdmin: () => new KafkajsAdmin(others),
   };
 }
 
-function kafkajsConfig(options: KafkaOptions, logger: KafkaLogger, retries: number): KafkaConfig {
+function kafkajsConfig(
+  options: KafkaOptions,
+  logger: KafkaLogger,
+  { brokers, retries }: { brokers: KafkaConfig['brokers']; retries: number },
+): KafkaConfig {
   return {
     clientId: options.clientId,
-    brokers: [...options.brokers],
+    brokers,
     connectionTimeout: options.connectionTimeoutMs,
     retry: { initialRetryTime: 200, maxRetryTime: 1_000, retries },
     ...(options.tls && { ssl: tlsConfig(options.tls) }),

@@ -15,6 +15,13 @@ const REBALANCE_TIMEOUT_MS = 15_000;
 /** Of handlers at once: more than partitions of all lanes of a model, usually. */
 const CONCURRENT_PARTITIONS = 64;
 
+interface KafkajsConsumerOptions {
+  readonly sessionTimeoutMs: number;
+  readonly retries: number;
+  /** A client for this consumer alone, which stops trying to connect once it is closed. */
+  openKafka(isClosed: () => boolean): Kafka;
+}
+
 /** A kafkajs consumer with manual commits. It begins again by itself after most crashes, until it was closed. */
 export class KafkajsConsumer implements KafkaConsumer {
   readonly #consumer: Consumer;
@@ -27,7 +34,9 @@ export class KafkajsConsumer implements KafkaConsumer {
   /** Of the newest batch: it belongs to the newest of the groups that kafkajs joins after each crash. */
   #commitOffsets: EachBatchPayload['commitOffsetsIfNecessary'] | null = null;
 
-  constructor(kafka: Kafka, params: KafkaConsumerParams, sessionTimeoutMs: number) {
+  constructor(params: KafkaConsumerParams, options: KafkajsConsumerOptions) {
+    const { sessionTimeoutMs, retries, openKafka } = options;
+    const kafka = openKafka(() => this.#closed);
     this.#params = params;
     this.#heartbeatIntervalMs = sessionTimeoutMs / 5;
     this.#consumer = kafka.consumer({
@@ -42,7 +51,7 @@ export class KafkajsConsumer implements KafkaConsumer {
       retry: {
         initialRetryTime: 200,
         maxRetryTime: 1_000,
-        retries: 8,
+        retries,
         restartOnFailure: async () => !this.#closed,
       },
     });

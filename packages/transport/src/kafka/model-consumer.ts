@@ -51,6 +51,7 @@ export class ModelConsumer {
   #topics: Topics = new Map();
   #brokerAnswers: boolean | null = null;
   #brokerProblem = '';
+  #brokerAnswersSinceMs = Number.POSITIVE_INFINITY;
   #joined = false;
   #lastFetchMs = 0;
   #lastProbeMs = 0;
@@ -192,9 +193,12 @@ export class ModelConsumer {
       if (topics !== null && !areEqual(topics, this.#topics)) this.#endLife('topics changed');
       await this.#params.reader.commitLeftovers(consumer);
     }
-    const sinceFetchMs = performance.now() - this.#lastFetchMs;
-    if (judgeConsumer({ sinceFetchMs, brokerAnswers: this.#brokerAnswers }) === 'replace')
-      this.#endLife('stalled');
+    const nowMs = performance.now();
+    const signs = {
+      sinceFetchMs: nowMs - this.#lastFetchMs,
+      brokerAnswersForMs: Math.max(0, nowMs - this.#brokerAnswersSinceMs),
+    };
+    if (judgeConsumer(signs) === 'replace') this.#endLife('stalled');
   }
 
   /** The model's topics that exist; `null` when the broker does not say. */
@@ -207,6 +211,7 @@ export class ModelConsumer {
         what: 'an answer',
         signal: this.#closing.signal,
       });
+      if (!this.#brokerAnswers) this.#brokerAnswersSinceMs = performance.now();
       this.#brokerAnswers = true;
       return new Map(
         [...lanes.keys()].flatMap((topic): [string, number][] => {
@@ -217,6 +222,7 @@ export class ModelConsumer {
     } catch (error) {
       if (this.#closed) return null;
       this.#brokerAnswers = false;
+      this.#brokerAnswersSinceMs = Number.POSITIVE_INFINITY;
       this.#brokerProblem = reasonOf(error);
       this.#limiter.limit('probe', (suppressed) =>
         logger.warn({ model, reason: this.#brokerProblem, suppressed }, 'Kafka does not answer'),
