@@ -145,6 +145,7 @@ export async function openUseCases(
       usage: NO_USAGE,
       errorGroups: [],
       inputErrors: [],
+      pausedAtMs: null,
       endReason: null,
       outputFileId: null,
       errorFileId: null,

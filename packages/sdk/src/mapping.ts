@@ -119,6 +119,7 @@ export function toWireOptions(options: JobOptions): WireJobOptions {
     max_attempts: options.maxAttempts,
     max_error_rate: options.maxErrorRate,
     defaults: options.defaults,
+    plan_order: options.planOrder,
     metadata: options.metadata,
     output_expires_after_seconds: options.outputExpiresAfterSeconds,
   };

@@ -153,6 +153,11 @@ export interface JobOptions {
   readonly maxErrorRate?: number;
   /** Merged under each body: a body's own keys win. */
   readonly defaults?: Readonly<Record<string, unknown>>;
+  /**
+   * `auto` (default): items run in the order in which engines get through them fastest. `input`: as they stand in the
+   * input. Results come in input order either way.
+   */
+  readonly planOrder?: 'auto' | 'input';
   /** At most 16 pairs. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** How long the results are kept after the job's end. Default: the server's. */

@@ -14,6 +14,7 @@ export function readJobOptions(settings: Settings): SubmitFileOptions {
     maxAttempts: settings.number('max-attempts', { min: 1, max: LIMITS.maxAttemptsMax }),
     maxErrorRate: settings.number('max-error-rate', { min: 0, max: 1, whole: false }),
     defaults: readDefaults(settings.text('defaults')),
+    planOrder: settings.choice('plan-order', ['auto', 'input']),
     metadata: readMetadata(settings.list('metadata')),
     idempotencyKey: settings.text('idempotency-key'),
   };

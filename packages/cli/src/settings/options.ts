@@ -52,6 +52,11 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
     value: 'SHARE',
     description: 'stop the job when more than this share of its items failed, 0 to 1',
   },
+  {
+    flag: 'plan-order',
+    value: 'ORDER',
+    description: 'auto: what is fastest at the engine; input: as in the file (default: auto)',
+  },
   { flag: 'defaults', value: 'JSON', description: 'an object merged under the body of every line' },
   {
     flag: 'metadata',

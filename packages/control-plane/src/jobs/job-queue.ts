@@ -22,7 +22,7 @@ const SHOWN_MODELS = 5;
 
 /** Whether a job is held back. One that is about to end no longer is. */
 export const isPaused = ({ state, pausedAtMs }: Pick<JobRecord, 'state' | 'pausedAtMs'>): boolean =>
-  (pausedAtMs ?? null) !== null && (state === 'validating' || state === 'queued' || state === 'running');
+  pausedAtMs !== null && (state === 'validating' || state === 'queued' || state === 'running');
 
 /** Why a job that has not ended waits, most telling reason first; empty when it runs as it should. Pure. */
 export function waitingReasons(job: JobRecord, facts: QueueFacts): WaitingReason[] {

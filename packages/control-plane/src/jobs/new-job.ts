@@ -35,6 +35,7 @@ export function newJob(params: {
     usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
     errorGroups: [],
     inputErrors: [],
+    pausedAtMs: null,
     endReason: null,
     outputFileId: null,
     errorFileId: null,

@@ -89,7 +89,7 @@ export function toJobRow(job: JobRecord, ordinals: number | null): Insertable<Jo
     error_groups: JSON.stringify(job.errorGroups),
     input_errors: JSON.stringify(job.inputErrors),
     max_error_rate: job.options.max_error_rate ?? null,
-    paused_at: job.pausedAtMs ?? null,
+    paused_at: job.pausedAtMs,
     end_reason: job.endReason,
     excluded: 0,
     excluded_reason: null,

@@ -100,6 +100,7 @@ export class LedgerWorld {
       usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
       errorGroups: [],
       inputErrors: [],
+      pausedAtMs: null,
       endReason: null,
       outputFileId: null,
       errorFileId: null,

@@ -55,8 +55,8 @@ export interface JobRecord {
   readonly usage: UsageTotals;
   readonly errorGroups: readonly ErrorGroup[];
   readonly inputErrors: readonly InputError[];
-  /** Since when nothing of it may start; `null` when it is not held back. Left out of rows that are about to be made. */
-  readonly pausedAtMs?: number | null;
+  /** Since when nothing of it may start; `null` when it is not held back. */
+  readonly pausedAtMs: number | null;
   /** Why it is being ended; `null` while it runs. */
   readonly endReason: EndReason | null;
   readonly outputFileId: string | null;
