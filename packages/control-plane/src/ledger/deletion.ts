@@ -28,9 +28,12 @@ export async function deleteJob(
     const segments = await db.selectFrom('segment').select('blob_key').where('job_id', '=', job.id).execute();
     await db.deleteFrom('segment').where('job_id', '=', job.id).execute();
     await db.deleteFrom('shard').where('job_id', '=', job.id).execute();
+    await db.deleteFrom('shard_order').where('job_id', '=', job.id).execute();
     await db.deleteFrom('job').where('id', '=', job.id).execute();
     const fileIds = files.map(({ id }) => id);
     if (fileIds.length > 0) await db.deleteFrom('file').where('id', 'in', fileIds).execute();
-    return { outcome: 'deleted', blobKeys: [...files, ...segments].map((row) => row.blob_key) };
+    const blobKeys = [...files, ...segments].map((row) => row.blob_key);
+    if (job.work_blob_key !== null) blobKeys.push(job.work_blob_key);
+    return { outcome: 'deleted', blobKeys };
   });
 }

@@ -9,6 +9,7 @@ import { lockFile } from './files.js';
 import { createOnce } from './idempotency.js';
 import { labelsOf, metadataLabel, modelLabel, toFileRow, toJobRecord, toJobRow } from './rows.js';
 import { priorityRank, type ShardTable } from './schema.js';
+import { insertOrder } from './shard-order.js';
 
 export async function createJob(
   database: Database,
@@ -91,7 +92,7 @@ async function insertShards(
 
 export async function planJob(
   database: Database,
-  { jobId, shards, models, nowMs }: Parameters<Ledger['planJob']>[0],
+  { jobId, shards, models, work, nowMs }: Parameters<Ledger['planJob']>[0],
 ): Promise<boolean> {
   return database.transaction(async (session) => {
     const row = await lockJob(session, jobId);
@@ -100,11 +101,15 @@ export async function planJob(
     const stopped = row.state === 'cancelling';
     const job = toJobRecord(row);
     await insertShards(session, job, shards, stopped ? 'stopped' : 'ready');
+    if (work !== undefined) await insertOrder(session, jobId, shards, work.order);
     await session.db
       .updateTable('job')
       .set({
         state: stopped ? 'finalizing' : 'queued',
         ordinals: shards.length,
+        work_blob_key: work?.blobKey ?? null,
+        finalize_owner: null,
+        finalize_until: null,
         models: JSON.stringify(models),
         labels: labelsOf({ models, metadata: job.options.metadata ?? {} }),
         version: row.version + 1,
@@ -114,6 +119,28 @@ export async function planJob(
       .execute();
     return true;
   });
+}
+
+export async function claimPlanning(
+  { db }: Database,
+  { jobId, owner, claimMs, nowMs }: Parameters<Ledger['claimPlanning']>[0],
+): Promise<boolean> {
+  // A job is planned before it can be finalized: the columns of the one serve the other.
+  const updated = await db
+    .updateTable('job')
+    .set({ finalize_owner: owner, finalize_until: nowMs + claimMs })
+    .where('id', '=', jobId)
+    .where('ordinals', 'is', null)
+    .where('state', 'in', ['validating', 'cancelling'])
+    .where(({ or, eb }) =>
+      or([
+        eb('finalize_until', 'is', null),
+        eb('finalize_until', '<=', nowMs),
+        eb('finalize_owner', '=', owner),
+      ]),
+    )
+    .executeTakeFirst();
+  return updated.numUpdatedRows === 1n;
 }
 
 export async function refuseJob(

@@ -5,6 +5,7 @@ import type { Database, Session } from './dialect.js';
 import { lockJobAndShard } from './jobs.js';
 import { toJobRecord, toShardRecord } from './rows.js';
 import { CLAIMABLE, type Schema } from './schema.js';
+import { findOrder, JOINED_ORDER } from './shard-order.js';
 import { finishStopping } from './stopping.js';
 
 export async function claimShard(
@@ -38,7 +39,7 @@ export async function claimShard(
     await session.db.updateTable('job').set(progress).where('id', '=', job.id).execute();
     return {
       outcome: 'claimed',
-      shard: toShardRecord({ ...shard, ...lease }),
+      shard: toShardRecord({ ...shard, ...lease, ...(await findOrder(session, job, shard.ordinal)) }),
       job: toJobRecord({ ...job, ...progress }),
     };
   });
@@ -48,7 +49,17 @@ export async function getShard(
   { db }: Database,
   { shardId }: Parameters<Ledger['getShard']>[0],
 ): Promise<ShardRecord | null> {
-  const row = await db.selectFrom('shard').selectAll().where('id', '=', shardId).executeTakeFirst();
+  const row = await db
+    .selectFrom('shard')
+    .leftJoin('shard_order', (join) =>
+      join
+        .onRef('shard_order.job_id', '=', 'shard.job_id')
+        .onRef('shard_order.ordinal', '=', 'shard.ordinal'),
+    )
+    .selectAll('shard')
+    .select(JOINED_ORDER)
+    .where('shard.id', '=', shardId)
+    .executeTakeFirst();
   return row === undefined ? null : toShardRecord(row);
 }
 

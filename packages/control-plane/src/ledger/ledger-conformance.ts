@@ -5,6 +5,7 @@ import { deletionConformance } from './deletion-conformance.js';
 import { endingConformance } from './ending-conformance.js';
 import { expiryConformance } from './expiry-conformance.js';
 import { leasesConformance } from './leases-conformance.js';
+import { planConformance } from './plan-conformance.js';
 import { randomConformance } from './random-conformance.js';
 import { readsConformance } from './reads-conformance.js';
 import { retryConformance } from './retry-conformance.js';
@@ -32,6 +33,7 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
     readsConformance(() => world);
     uploadsConformance(() => world);
     deletionConformance(() => world);
+    planConformance(() => world);
     randomConformance(() => world);
     accessConformance(() => world);
   });

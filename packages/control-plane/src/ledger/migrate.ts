@@ -4,6 +4,7 @@ import type { Database } from './dialect.js';
 import { createInitialSchema } from './migrations/001-initial.js';
 import { addAccess } from './migrations/002-access.js';
 import { addUploads } from './migrations/003-uploads.js';
+import { addPlan } from './migrations/004-plan.js';
 import { addPause } from './migrations/005-control.js';
 
 /** Every migration by its number; a released one never changes. */
@@ -12,6 +13,7 @@ function migrationsFor(database: Database): Record<string, Migration> {
     '001-initial': { up: (db) => createInitialSchema(db, database.maskType) },
     '002-access': { up: (db) => addAccess(db, Date.now()) },
     '003-uploads': { up: (db) => addUploads(db) },
+    '004-plan': { up: (db) => addPlan(db, database.maskType) },
     '005-control': { up: (db) => addPause(db) },
   };
 }

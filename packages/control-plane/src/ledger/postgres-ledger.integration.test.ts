@@ -24,6 +24,7 @@ const TABLES = [
   'file',
   'job',
   'shard',
+  'shard_order',
   'segment',
   'idempotency',
   'runner',

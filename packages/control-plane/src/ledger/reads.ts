@@ -4,6 +4,7 @@ import type { Database } from './dialect.js';
 import { NO_USAGE } from './job-rules.js';
 import { toSegmentRecord, toShardRecord } from './rows.js';
 import { CLAIMABLE, priorityOfRank, priorityRank } from './schema.js';
+import { JOINED_ORDER } from './shard-order.js';
 
 export async function listSegments(
   { db }: Database,
@@ -11,10 +12,16 @@ export async function listSegments(
 ): Promise<SegmentRecord[]> {
   const rows = await db
     .selectFrom('segment')
-    .selectAll()
-    .where('job_id', '=', params.jobId)
-    .where('sequence', '>', params.afterSequence ?? 0)
-    .orderBy('sequence')
+    .leftJoin('shard_order', (join) =>
+      join
+        .onRef('shard_order.job_id', '=', 'segment.job_id')
+        .onRef('shard_order.ordinal', '=', 'segment.ordinal'),
+    )
+    .selectAll('segment')
+    .select(JOINED_ORDER)
+    .where('segment.job_id', '=', params.jobId)
+    .where('segment.sequence', '>', params.afterSequence ?? 0)
+    .orderBy('segment.sequence')
     .limit(params.limit)
     .execute();
   return rows.map(toSegmentRecord);
@@ -26,12 +33,18 @@ export async function listSegmentsByOrdinal(
 ): Promise<SegmentRecord[]> {
   const rows = await db
     .selectFrom('segment')
-    .selectAll()
-    .where('job_id', '=', params.jobId)
-    .where('ordinal', '>=', params.fromOrdinal)
-    .where('ordinal', '<', params.toOrdinal)
-    .orderBy('ordinal')
-    .orderBy('sequence')
+    .leftJoin('shard_order', (join) =>
+      join
+        .onRef('shard_order.job_id', '=', 'segment.job_id')
+        .onRef('shard_order.ordinal', '=', 'segment.ordinal'),
+    )
+    .selectAll('segment')
+    .select(JOINED_ORDER)
+    .where('segment.job_id', '=', params.jobId)
+    .where('segment.ordinal', '>=', params.fromOrdinal)
+    .where('segment.ordinal', '<', params.toOrdinal)
+    .orderBy('segment.ordinal')
+    .orderBy('segment.sequence')
     .execute();
   return rows.map(toSegmentRecord);
 }
@@ -42,13 +55,19 @@ export async function listShards(
 ): Promise<ShardRecord[]> {
   const rows = await db
     .selectFrom('shard')
-    .selectAll()
-    .where('job_id', '=', params.jobId)
-    .where('ordinal', '>=', params.fromOrdinal)
-    .where('ordinal', '<', params.toOrdinal)
-    .where('state', '!=', 'split')
-    .orderBy('ordinal')
-    .orderBy('first_item')
+    .leftJoin('shard_order', (join) =>
+      join
+        .onRef('shard_order.job_id', '=', 'shard.job_id')
+        .onRef('shard_order.ordinal', '=', 'shard.ordinal'),
+    )
+    .selectAll('shard')
+    .select(JOINED_ORDER)
+    .where('shard.job_id', '=', params.jobId)
+    .where('shard.ordinal', '>=', params.fromOrdinal)
+    .where('shard.ordinal', '<', params.toOrdinal)
+    .where('shard.state', '!=', 'split')
+    .orderBy('shard.ordinal')
+    .orderBy('shard.first_item')
     .execute();
   return rows.map(toShardRecord);
 }
@@ -196,6 +215,15 @@ export async function isBlobReferenced(
     .limit(1)
     .executeTakeFirst();
   if (part !== undefined) return true;
+  // A work file holds its input's prompts: it is not kept when the input was deleted.
+  const work = await db
+    .selectFrom('job')
+    .innerJoin('file', 'file.id', 'job.input_file_id')
+    .select('job.id')
+    .where('job.work_blob_key', '=', key)
+    .limit(1)
+    .executeTakeFirst();
+  if (work !== undefined) return true;
   const segment = await db
     .selectFrom('segment')
     .select('job_id')

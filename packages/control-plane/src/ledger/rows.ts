@@ -3,6 +3,7 @@ import type { Insertable, Selectable } from 'kysely';
 import type { FileRecord, JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
 import type { FileTable, JobTable, SegmentTable, ShardTable } from './schema.js';
 import { priorityOfRank } from './schema.js';
+import { indexesFrom, type JoinedOrder } from './shard-order.js';
 
 /** Rows to records and back. */
 
@@ -72,6 +73,7 @@ export function toJobRow(job: JobRecord, ordinals: number | null): Insertable<Jo
     dialect: job.dialect,
     input_file_id: job.inputFileId,
     input_blob_key: job.inputBlobKey,
+    work_blob_key: job.workBlobKey ?? null,
     options: JSON.stringify(job.options),
     models: JSON.stringify(job.models),
     labels: labelsOf({ models: job.models, metadata: job.options.metadata ?? {} }),
@@ -118,6 +120,7 @@ export function toJobRecord(row: Selectable<JobTable>): JobRecord {
     dialect: row.dialect,
     inputFileId: row.input_file_id,
     inputBlobKey: row.input_blob_key,
+    ...(row.work_blob_key === null ? {} : { workBlobKey: row.work_blob_key }),
     options: JSON.parse(row.options),
     models: JSON.parse(row.models),
     priority: row.priority,
@@ -159,13 +162,14 @@ function toUsage(row: {
   };
 }
 
-export function toShardRecord(row: Selectable<ShardTable>): ShardRecord {
+export function toShardRecord(row: Selectable<ShardTable> & Partial<JoinedOrder>): ShardRecord {
   return {
     id: row.id,
     jobId: row.job_id,
     projectId: row.project_id,
     ordinal: row.ordinal,
     first: row.first_item,
+    ...indexesFrom(row, row.first_item, row.items),
     count: row.items,
     offset: row.byte_offset,
     bytes: row.bytes,
@@ -183,7 +187,7 @@ export function toShardRecord(row: Selectable<ShardTable>): ShardRecord {
   };
 }
 
-export function toSegmentRecord(row: Selectable<SegmentTable>): SegmentRecord {
+export function toSegmentRecord(row: Selectable<SegmentTable> & Partial<JoinedOrder>): SegmentRecord {
   return {
     jobId: row.job_id,
     sequence: row.sequence,
@@ -192,6 +196,7 @@ export function toSegmentRecord(row: Selectable<SegmentTable>): SegmentRecord {
     blobKey: row.blob_key,
     bytes: row.bytes,
     first: row.first_item,
+    ...indexesFrom(row, row.first_item),
     decided: toMask(row.decided),
     settledAtMs: row.settled_at,
   };

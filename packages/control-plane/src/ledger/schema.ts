@@ -14,6 +14,7 @@ export interface Schema {
   file: FileTable;
   job: JobTable;
   shard: ShardTable;
+  shard_order: ShardOrderTable;
   segment: SegmentTable;
   idempotency: IdempotencyTable;
   runner: RunnerTable;
@@ -67,6 +68,8 @@ export interface JobTable {
   dialect: JobRecord['dialect'];
   input_file_id: string;
   input_blob_key: string;
+  /** `null` while plan order is input order. */
+  work_blob_key: string | null;
   options: string;
   models: string;
   /** What lists filter by: one JSON array a line, a line feed around each (`labelsOf`). */
@@ -145,6 +148,16 @@ export interface ShardTable {
   /** When it was claimed; of no meaning while it is not leased. */
   leased_at: number | null;
   offered_at: number | null;
+}
+
+/** Order of a planned job's original shard; jobs in input order have none. */
+export interface ShardOrderTable {
+  job_id: string;
+  ordinal: number;
+  /** Position in the work file of the first of them. */
+  first_item: number;
+  /** Input indexes of the shard's items, 32-bit little-endian. */
+  indexes: Uint8Array;
 }
 
 export interface SegmentTable {

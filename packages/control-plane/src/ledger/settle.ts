@@ -1,6 +1,7 @@
 import type { JobState } from '@batch-infer/contracts';
 import { countBits, emptyMask, hasBit, type Mask, orMasks, setBit } from '@batch-infer/contracts';
 import type { Selectable } from 'kysely';
+import { positionOf } from '../plan/positions.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { ItemOutcome } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
@@ -8,6 +9,7 @@ import { isComplete, isOverErrorLimit, mergeErrorGroups, sumUsage } from './job-
 import { lockJobAndShard } from './jobs.js';
 import { toMask } from './rows.js';
 import type { JobTable, ShardTable } from './schema.js';
+import { findOrder, indexesFrom } from './shard-order.js';
 import { beginStop, finishStopping } from './stopping.js';
 
 type JobRow = Selectable<JobTable>;
@@ -21,7 +23,12 @@ export async function settle(
     const found = await lockJobAndShard(session, params.shardId);
     if (found === null || found.shard.epoch !== params.epoch) return { outcome: 'lost' };
     const { job, shard } = found;
-    const fresh = freshOutcomes(shard, params.outcomes);
+    const { indexes } = indexesFrom(
+      await findOrder(session, job, shard.ordinal),
+      shard.first_item,
+      shard.items,
+    );
+    const fresh = freshOutcomes(shard, indexes, params.outcomes);
     const held = shard.state === 'leased';
     // A repeated settle is answered as well after the lease (I5); a new outcome needs the lease (I3).
     if (!held && fresh.outcomes.length > 0) return { outcome: 'lost' };
@@ -64,18 +71,19 @@ interface Fresh {
   readonly bad: Mask;
 }
 
-function freshOutcomes(shard: ShardRow, outcomes: readonly ItemOutcome[]): Fresh {
+function freshOutcomes(
+  shard: ShardRow,
+  indexes: Uint32Array | undefined,
+  outcomes: readonly ItemOutcome[],
+): Fresh {
   const done = toMask(shard.done_mask);
   const decided = emptyMask();
   const bad = emptyMask();
   const fresh: ItemOutcome[] = [];
   for (const outcome of outcomes) {
-    const position = outcome.index - shard.first_item;
+    const position = positionOf({ first: shard.first_item, ...(indexes && { indexes }) }, outcome.index);
     if (!Number.isInteger(position) || position < 0 || position >= shard.items) {
-      const last = shard.first_item + shard.items - 1;
-      throw new RangeError(
-        `Item ${outcome.index} is not in shard ${shard.id}, which has the items ${shard.first_item} to ${last}.`,
-      );
+      throw new RangeError(`Item ${outcome.index} is not in shard ${shard.id}.`);
     }
     if (hasBit(done, position) || hasBit(decided, position)) continue;
     setBit(decided, position);

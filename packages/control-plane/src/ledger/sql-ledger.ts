@@ -7,10 +7,11 @@ import { expireLeases, forgiveOutage } from './expiry.js';
 import { createFile, deleteFile, expireFiles, findFile, listFiles } from './files.js';
 import { abandonFinalization, claimFinalization, finishJob } from './finalization.js';
 import { forgetIdempotency } from './idempotency.js';
-import { createJob, findJob, listJobs, listUnplanned, planJob, refuseJob } from './jobs.js';
+import { claimPlanning, createJob, findJob, listJobs, listUnplanned, planJob, refuseJob } from './jobs.js';
 import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from './leases.js';
 import { migrate } from './migrate.js';
 import { takeOffers, withdrawOffers } from './offers.js';
+import { pauseLedger } from './pausing.js';
 import {
   backlog,
   countOrdinals,
@@ -21,7 +22,6 @@ import {
   listShards,
   queuePosition,
 } from './reads.js';
-import { pauseLedger } from './pausing.js';
 import { retryJob } from './retry.js';
 import { listRunners, removeRunner, saveRunner } from './runners.js';
 import { settle } from './settle.js';
@@ -56,6 +56,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
 
     createJob: (params) => createJob(database, params),
     planJob: (params) => planJob(database, params),
+    claimPlanning: (params) => claimPlanning(database, params),
     refuseJob: (params) => refuseJob(database, params),
     listUnplanned: (params) => listUnplanned(database, params),
     getJob: (params) => findJob(database, params),

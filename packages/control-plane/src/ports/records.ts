@@ -42,6 +42,8 @@ export interface JobRecord {
   readonly dialect: 'native' | 'openai' | 'anthropic';
   readonly inputFileId: string;
   readonly inputBlobKey: string;
+  /** The object that holds its lines in plan order; absent while plan order is input order. */
+  readonly workBlobKey?: string;
   readonly options: JobOptions;
   readonly models: readonly string[];
   readonly priority: Priority;
@@ -82,6 +84,11 @@ export interface ShardRecord {
   readonly ordinal: number;
   /** Work-file position of the first item; equal to its index while plan order is input order. */
   readonly first: number;
+  /**
+   * Input index of each of its items, where plan order is another order. From `claimShard`, `getShard` and `listShards`;
+   * see `plan/positions.ts`.
+   */
+  readonly indexes?: Uint32Array;
   readonly count: number;
   readonly offset: number;
   readonly bytes: number;
@@ -108,6 +115,8 @@ export interface SegmentRecord {
   readonly blobKey: string;
   readonly bytes: number;
   readonly first: number;
+  /** Input indexes of the items from `first` on, where plan order is another order. */
+  readonly indexes?: Uint32Array;
   /**
    * Items that this segment decided, as positions from `first`. Lines of other items are to be skipped, and so are
    * second lines of the same item.
@@ -118,6 +127,7 @@ export interface SegmentRecord {
 
 /** What `settle` tells the ledger of one ended item. */
 export interface ItemOutcome {
+  /** In the input, whatever the plan. */
   readonly index: number;
   readonly customId: string;
   readonly ok: boolean;

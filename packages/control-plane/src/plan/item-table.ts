@@ -1,0 +1,66 @@
+/** Depths of the prompt at which an item has a key. */
+export const PREFIX_LEVELS = 5;
+
+/** What the planner knows of a job's items: 34 bytes each, so that a million of them are 34 MB. */
+export class ItemTable {
+  readonly length: number;
+  /** `PREFIX_LEVELS` keys for each item, outermost first; 0 behind the last one. */
+  readonly keys: Uint32Array;
+  /** Bytes of prompt behind the first key; 0 without one. */
+  readonly depths: Uint32Array;
+  /** Bytes of the line. */
+  readonly bytes: Uint32Array;
+  /** Tokens that the answer is expected to have. */
+  readonly outputs: Uint32Array;
+  readonly #modelNumbers: Uint16Array;
+  readonly #models: string[] = [];
+  readonly #numbers = new Map<string, number>();
+
+  constructor(length: number) {
+    this.length = length;
+    this.keys = new Uint32Array(length * PREFIX_LEVELS);
+    this.depths = new Uint32Array(length);
+    this.bytes = new Uint32Array(length);
+    this.outputs = new Uint32Array(length);
+    this.#modelNumbers = new Uint16Array(length);
+  }
+
+  /** Models in order of appearance. */
+  get models(): readonly string[] {
+    return this.#models;
+  }
+
+  /** The item's model as a number in order of appearance. */
+  modelNumber(index: number): number {
+    return this.#modelNumbers[index] ?? 0;
+  }
+
+  setModel(index: number, model: string): void {
+    let number = this.#numbers.get(model);
+    if (number === undefined) {
+      number = this.#models.length;
+      this.#models.push(model);
+      this.#numbers.set(model, number);
+    }
+    this.#modelNumbers[index] = number;
+  }
+
+  /** The keys of one item, to be written. */
+  keysOf(index: number): Uint32Array {
+    return this.keys.subarray(index * PREFIX_LEVELS, (index + 1) * PREFIX_LEVELS);
+  }
+
+  /** How many levels two items share, from the outermost. */
+  sharedLevels(left: number, right: number): number {
+    const { keys } = this;
+    const leftBase = left * PREFIX_LEVELS;
+    const rightBase = right * PREFIX_LEVELS;
+    let level = 0;
+    while (level < PREFIX_LEVELS) {
+      const key = keys[leftBase + level] ?? 0;
+      if (key === 0 || key !== keys[rightBase + level]) break;
+      level += 1;
+    }
+    return level;
+  }
+}

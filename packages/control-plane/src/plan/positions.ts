@@ -1,0 +1,17 @@
+/**
+ * A shard or a segment counts its items by their position in the work file, masks too; everybody outside of the ledger
+ * knows them by their index in the input. Where the work file is in another order, `indexes` holds the input index of
+ * each item from `first` on.
+ */
+export interface Positioned {
+  readonly first: number;
+  readonly indexes?: Uint32Array;
+}
+
+/** Input index of the item that stands `position` items behind the first. */
+export const indexAt = ({ first, indexes }: Positioned, position: number): number =>
+  indexes === undefined ? first + position : (indexes[position] ?? -1);
+
+/** How many items behind the first an item of the input stands; negative or behind the last one when it is not there. */
+export const positionOf = ({ first, indexes }: Positioned, index: number): number =>
+  indexes === undefined ? index - first : indexes.indexOf(index);
