@@ -41,6 +41,7 @@ async function offerQueues(session: Session, params: TakeOffers): Promise<OfferQ
   const suspectsHeld = [...held.values()].reduce((sum, { suspects }) => sum + suspects, 0);
   const loads = await projectLoads(session, [...held.values()]);
   const jobs = await jobFacts(session, [...new Set(shards.map((shard) => shard.job_id))]);
+  const prior = outputPrior([...jobs.values()]);
   return [...Map.groupBy(shards, (shard) => shard.job_id).values()].flatMap((rows) => {
     const [first] = rows;
     const job = first === undefined ? undefined : jobs.get(first.job_id);
@@ -51,7 +52,7 @@ async function offerQueues(session: Session, params: TakeOffers): Promise<OfferQ
       priority: priorityOfRank(first.priority_rank),
       createdAtMs: first.job_created_at,
       expiresAtMs: job.expires_at,
-      expectedOutputTokens: expectedOutputTokens(job),
+      expectedOutputTokens: expectedOutputTokens(job, prior),
       held: held.get(first.job_id)?.shards ?? 0,
       project: loads(first.project_id),
       suspectsHeld,
@@ -137,14 +138,24 @@ async function jobFacts({ db }: Session, ids: readonly string[]): Promise<Map<st
 
 /** Before this many items have succeeded, their tokens say little of the rest. */
 const TELLING_ITEMS = 20;
-/** Output tokens of an item of which nothing is known. */
+/** Output tokens of an item when nothing is known of any. */
 const OUTPUT_PRIOR = 256;
 
-function expectedOutputTokens(job: JobFacts): number {
+/**
+ * What to expect of a job that has shown nothing yet: what the items of the others had. Beside jobs of known short
+ * answers a fixed guess would make a newcomer seem many times as expensive, and keep it waiting.
+ */
+function outputPrior(jobs: readonly JobFacts[]): number {
+  const telling = jobs.filter((job) => job.succeeded >= TELLING_ITEMS);
+  const items = telling.reduce((sum, job) => sum + job.succeeded, 0);
+  return items === 0 ? OUTPUT_PRIOR : telling.reduce((sum, job) => sum + job.output_tokens, 0) / items;
+}
+
+function expectedOutputTokens(job: JobFacts, prior: number): number {
   if (job.succeeded >= TELLING_ITEMS) return job.output_tokens / job.succeeded;
   const { defaults }: JobRecord['options'] = JSON.parse(job.options);
   const cap = defaults?.max_tokens ?? defaults?.max_completion_tokens;
-  return typeof cap === 'number' && cap > 0 ? Math.min(cap, OUTPUT_PRIOR) : OUTPUT_PRIOR;
+  return typeof cap === 'number' && cap > 0 ? Math.min(cap, prior) : prior;
 }
 
 /** What is known of each project: its row, where it has one, and what it holds. */
