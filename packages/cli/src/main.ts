@@ -3,10 +3,16 @@ import { readVersion } from './version.js';
 
 /** What `bin/batch-infer.js` runs. `--version` loads nothing else; commands load themselves. */
 const parameters = process.argv.slice(2);
+/** Commands that jobs of any size pass through. */
+const BULK_COMMANDS = ['serve', 'runner', 'run', 'submit', 'results', 'errors', 'validate'];
 
 if (parameters.length === 1 && (parameters[0] === '--version' || parameters[0] === '-V')) {
   process.stdout.write(`${readVersion()}\n`);
 } else {
+  if (BULK_COMMANDS.includes(parameters[0] ?? '')) {
+    const { holdYoungGeneration } = await import('./heap.js');
+    holdYoungGeneration();
+  }
   const [{ runCli }, { processIo }] = await Promise.all([import('./cli.js'), import('./io.js')]);
   const entry = fileURLToPath(new URL('../bin/batch-infer.js', import.meta.url));
   process.exitCode = await runCli(parameters, processIo(entry));
