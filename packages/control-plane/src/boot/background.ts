@@ -4,6 +4,7 @@ import { Dispatcher } from '../dispatch/dispatcher.js';
 import { OrphanSweep } from '../dispatch/orphan-sweep.js';
 import { OutageWatch } from '../dispatch/outage-watch.js';
 import { PoisonedItems } from '../dispatch/poisoned-items.js';
+import { StallWatch } from '../dispatch/stall-watch.js';
 import { Sweeper } from '../dispatch/sweeper.js';
 import { Upkeep } from '../dispatch/upkeep.js';
 import { Retention } from '../files/retention.js';
@@ -17,6 +18,7 @@ const DISPATCH_INTERVAL_MS = 500;
 /** Jobs to plan or to finalize that no signal told of. */
 const JOBS_INTERVAL_MS = 1_000;
 const ORPHAN_INTERVAL_MS = 10_000;
+const STALL_INTERVAL_MS = 10_000;
 const UPKEEP_INTERVAL_MS = 60_000;
 /** Shorter troubles of the ledger are no outage. */
 const OUTAGE_MS = 5_000;
@@ -99,6 +101,8 @@ export function startBackground(params: {
     loop('planner', JOBS_INTERVAL_MS, () => planner.tick());
     signals.on('job-unplanned', (jobId) => run('planner', planner.tick(jobId)));
 
+    const stalls = app.get(StallWatch);
+    loop('stalls', STALL_INTERVAL_MS, () => stalls.tick());
     const upkeep = app.get(Upkeep);
     loop('upkeep', UPKEEP_INTERVAL_MS, () => upkeep.tick());
     const orphans = app.get(OrphanSweep);

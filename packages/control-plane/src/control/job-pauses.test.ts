@@ -98,9 +98,15 @@ describe('a paused job', () => {
     const first = await cases.createJob({ items: 4 });
     cases.clock.advance(1);
     const second = await cases.createJob({ items: 4 });
-    expect(await cases.ledger.queuePosition({ jobId: second.id })).toEqual({ jobsAhead: 1, itemsAhead: 4 });
+    expect(await cases.ledger.queuePosition({ jobId: second.id })).toMatchObject({
+      jobsAhead: 1,
+      itemsAhead: 4,
+    });
     await pauses.pause('default', first.id);
-    expect(await cases.ledger.queuePosition({ jobId: second.id })).toEqual({ jobsAhead: 0, itemsAhead: 0 });
+    expect(await cases.ledger.queuePosition({ jobId: second.id })).toMatchObject({
+      jobsAhead: 0,
+      itemsAhead: 0,
+    });
   });
 });
 

@@ -1,23 +1,26 @@
 import type { WaitingReason } from '@batch-infer/contracts/native';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { TransportHealth } from '@batch-infer/transport';
+import type { QueuePosition } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
 
-/** What is known about the world while a job waits. */
+/** What is known about the world while a job waits. Times in milliseconds. */
 export interface QueueFacts {
   readonly runners: readonly RunnerReport[];
   readonly transport: TransportHealth;
   readonly runningItems: number;
-  /** `null` when the job has no ready shard. */
-  readonly ahead: { readonly jobsAhead: number; readonly itemsAhead: number } | null;
-  /** Items settled lately. */
-  readonly recentItems: number;
-  /** Milliseconds since the job could have begun or last moved. */
+  /** `null` when nothing of the job waits. */
+  readonly ahead: QueuePosition | null;
+  /** Since when it could have begun, or last moved. */
   readonly idleMs: number;
+  /** Usual time between two of its settles; `null` when none is known. */
+  readonly settleIntervalMs: number | null;
 }
 
 /** A job that could run and does not move for so long is called stalled. */
-const STALLED_AFTER_MS = 60_000;
+export const STALLED_AFTER_MS = 60_000;
+/** Or for so many times what is usual for it, when that is longer. */
+const STALLED_AFTER_INTERVALS = 3;
 const SHOWN_MODELS = 5;
 
 /** Whether a job is held back. One that is about to end no longer is. */
@@ -26,23 +29,37 @@ export const isPaused = ({ state, pausedAtMs }: Pick<JobRecord, 'state' | 'pause
 
 /** Why a job that has not ended waits, most telling reason first; empty when it runs as it should. Pure. */
 export function waitingReasons(job: JobRecord, facts: QueueFacts): WaitingReason[] {
-  if (job.state === 'validating' && !isPaused(job)) return [{ code: 'planning', message: 'The job is being planned.' }];
+  if (job.state === 'validating' && !isPaused(job))
+    return [{ code: 'planning', message: 'The job is being planned.' }];
   if (job.state !== 'queued' && job.state !== 'running' && job.state !== 'validating') return [];
   if (isPaused(job)) {
     const going = facts.runningItems > 0 ? ' Items that run now are being given back.' : '';
     return [{ code: 'paused', message: `The job is paused; resume it to let it go on.${going}` }];
   }
+  const reasons = [...transportReasons(facts), ...runnerReasons(job, facts)];
+  if (reasons.length > 0) return reasons;
+  const stalled = stalledReasons(facts);
+  if (facts.runningItems > 0) return stalled;
+  const turn = turnReasons(job, facts);
+  return turn.length > 0 ? turn : stalled;
+}
+
+function transportReasons({ transport }: QueueFacts): WaitingReason[] {
+  if (transport.state !== 'down') return [];
+  const why = transport.reason ?? 'the transport is down';
+  return [
+    {
+      code: 'transport_down',
+      message: `Offers cannot reach the runners: ${why}. What runners hold already goes on.`,
+    },
+  ];
+}
+
+function runnerReasons(job: JobRecord, facts: QueueFacts): WaitingReason[] {
   const reasons: WaitingReason[] = [];
   const served = new Set(facts.runners.flatMap(({ models }) => models));
   const missing = job.models.filter((model) => !served.has(model));
   if (missing.length > 0) reasons.push(noRunner(missing, served));
-  if (missing.length === job.models.length) return reasons;
-  if (facts.transport.state === 'down') {
-    reasons.push({
-      code: 'transport_down',
-      message: `Offers cannot reach the runners: ${facts.transport.reason ?? 'the transport is down'}.`,
-    });
-  }
   const engines = facts.runners
     .flatMap(({ engines }) => engines)
     .filter(({ models }) => models.some((model) => job.models.includes(model)));
@@ -53,29 +70,55 @@ export function waitingReasons(job: JobRecord, facts: QueueFacts): WaitingReason
       message: `The engines that serve the job take no work now: ${problem}.`,
     });
   }
-  if (reasons.length > 0 || facts.runningItems > 0 || facts.recentItems > 0) return reasons;
-  const freeSlots = facts.runners
-    .filter(({ models }) => models.some((model) => job.models.includes(model)))
-    .reduce((sum, { free_slots }) => sum + free_slots, 0);
-  if (facts.ahead !== null && facts.ahead.jobsAhead > 0) {
-    const { jobsAhead, itemsAhead } = facts.ahead;
+  return reasons;
+}
+
+/** Nothing is wrong: it is somebody else's turn. */
+function turnReasons(job: JobRecord, { runners, ahead }: QueueFacts): WaitingReason[] {
+  if (ahead === null) return [];
+  const { jobsAhead, itemsAhead, otherProjects, heldItems, maxRunningItems } = ahead;
+  if (maxRunningItems !== null && heldItems > 0 && heldItems >= maxRunningItems) {
     return [
       {
-        code: freeSlots > 0 ? 'waiting_for_turn' : 'runners_busy',
-        message: `${jobsAhead} ${jobsAhead === 1 ? 'job' : 'jobs'} with ${itemsAhead} waiting items ${jobsAhead === 1 ? 'is' : 'are'} ahead.`,
+        code: 'waiting_for_turn',
+        message: `The project runs ${heldItems} items, and at most ${maxRunningItems} at a time.`,
       },
     ];
   }
+  const freeSlots = runners
+    .filter(({ models }) => models.some((model) => job.models.includes(model)))
+    .reduce((sum, { free_slots }) => sum + free_slots, 0);
+  const code = freeSlots > 0 ? 'waiting_for_turn' : 'runners_busy';
+  const sharing =
+    otherProjects === 0 ? '' : ` The runners are shared with ${count(otherProjects, 'other project')}.`;
+  if (jobsAhead > 0) {
+    const verb = jobsAhead === 1 ? 'is' : 'are';
+    const message = `${count(jobsAhead, 'job')} with ${count(itemsAhead, 'waiting item')} ${verb} ahead.${sharing}`;
+    return [{ code, message }];
+  }
   if (freeSlots === 0)
-    return [{ code: 'runners_busy', message: 'Every runner that serves the job is busy; it is next.' }];
-  if (facts.idleMs < STALLED_AFTER_MS) return [];
-  return [
-    {
-      code: 'stalled',
-      message: `Runners have room, but nothing has moved for ${Math.round(facts.idleMs / 1_000)} seconds. Look at the logs of the runners and of the control plane.`,
-    },
-  ];
+    return [{ code, message: `Every runner that serves the job is busy; it is next.${sharing}` }];
+  return otherProjects === 0 ? [] : [{ code, message: `It is next.${sharing}` }];
 }
+
+function stalledReasons({ idleMs, settleIntervalMs, runningItems }: QueueFacts): WaitingReason[] {
+  const usualMs = settleIntervalMs ?? 0;
+  if (idleMs <= Math.max(STALLED_AFTER_MS, STALLED_AFTER_INTERVALS * usualMs)) return [];
+  const seconds = Math.round(idleMs / 1_000);
+  const usual = settleIntervalMs === null ? '' : ` (usual: every ${formatSeconds(usualMs)})`;
+  const message =
+    runningItems > 0
+      ? `${count(runningItems, 'item')} ${runningItems === 1 ? 'is' : 'are'} at engines, but none has ended for ${seconds} seconds${usual}. Look at the engines and at the logs of the runners.`
+      : `Runners have room, but nothing has moved for ${seconds} seconds. Look at the logs of the runners and of the control plane.`;
+  return [{ code: 'stalled', message }];
+}
+
+const formatSeconds = (durationMs: number): string =>
+  durationMs < 10_000
+    ? `${(durationMs / 1_000).toFixed(1)} seconds`
+    : `${Math.round(durationMs / 1_000)} seconds`;
+
+const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
 
 function noRunner(missing: readonly string[], served: ReadonlySet<string>): WaitingReason {
   const now = served.size === 0 ? 'No runner is connected.' : `Served now: ${names([...served].sort())}.`;

@@ -5,7 +5,7 @@ import type { OfferPublisher } from '@batch-infer/transport';
 import { Inject, Injectable } from '@nestjs/common';
 import { isUploadedFile } from '../files/files.js';
 import type { Clock } from '../ports/clock.js';
-import type { JobActivity, Ledger } from '../ports/ledger.js';
+import type { JobActivity, Ledger, QueuePosition } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
 import { CLOCK, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
 import { isPaused, waitingReasons } from './job-queue.js';
@@ -20,6 +20,9 @@ const IDLE: JobActivity = {
   settledItems: 0,
   settledUsage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
   oldestSettledAtMs: null,
+  oldestLeaseAtMs: null,
+  lastSettledAtMs: null,
+  settleIntervalMs: null,
 };
 
 /** Jobs as the native API shows them: the row, and what can be said about its progress now. */
@@ -55,9 +58,10 @@ export class JobViews {
     const settled = job.succeeded + job.failed + job.cancelled + job.expired;
     const left = ended ? 0 : Math.max(0, job.total - settled);
     const running = Math.min(activity.runningItems, left);
-    const queue = ended
-      ? { position: null, waiting_for: [] }
-      : await this.#queue(job, activity, knownRunners ?? (await this.#runners()), nowMs);
+    const runners = ended ? [] : (knownRunners ?? (await this.#runners()));
+    const waits = (job.state === 'queued' || job.state === 'running') && left > running && !isPaused(job);
+    const ahead =
+      waits && activity.runningItems === 0 ? await this.#ledger.queuePosition({ jobId: job.id }) : null;
     return {
       id: job.id,
       object: 'job',
@@ -76,8 +80,10 @@ export class JobViews {
         cancelled: job.cancelled,
         expired: job.expired,
       },
-      progress: progressOf(job, activity, left, nowMs),
-      queue,
+      progress: progressOf({ job, activity, left, nowMs, ahead, runners }),
+      queue: ended
+        ? { position: null, waiting_for: [] }
+        : this.#queue({ job, activity, runners, nowMs, ahead }),
       usage: {
         input_tokens: job.usage.inputTokens,
         cached_input_tokens: job.usage.cachedInputTokens,
@@ -108,38 +114,64 @@ export class JobViews {
     return runners.map(({ report }) => report);
   }
 
-  async #queue(
-    job: JobRecord,
-    activity: JobActivity,
-    runners: readonly RunnerReport[],
-    nowMs: number,
-  ): Promise<Job['queue']> {
-    const waits = job.state === 'queued' && activity.runningItems === 0 && !isPaused(job);
-    const ahead = waits ? await this.#ledger.queuePosition({ jobId: job.id }) : null;
-    const movedAtMs = Math.max(job.queuedAtMs ?? 0, job.startedAtMs ?? 0, activity.oldestSettledAtMs ?? 0);
+  #queue(facts: ProgressFacts): Job['queue'] {
+    const { job, activity, runners, nowMs, ahead } = facts;
+    const begunAtMs = Math.max(
+      job.queuedAtMs ?? 0,
+      job.startedAtMs ?? 0,
+      activity.lastSettledAtMs ?? 0,
+      activity.oldestLeaseAtMs ?? 0,
+    );
     return {
       position: ahead === null ? null : ahead.jobsAhead + 1,
       waiting_for: waitingReasons(job, {
         runners,
         transport: this.#publisher.health(),
         runningItems: activity.runningItems,
-        recentItems: activity.settledItems,
         ahead,
-        idleMs: nowMs - movedAtMs,
+        idleMs: nowMs - begunAtMs,
+        settleIntervalMs: activity.settleIntervalMs,
       }),
     };
   }
 }
 
-function progressOf(job: JobRecord, activity: JobActivity, left: number, nowMs: number): Job['progress'] {
+interface ProgressFacts {
+  readonly job: JobRecord;
+  readonly activity: JobActivity;
+  readonly runners: readonly RunnerReport[];
+  readonly ahead: QueuePosition | null;
+  readonly nowMs: number;
+}
+
+function progressOf(facts: ProgressFacts & { readonly left: number }): Job['progress'] {
+  const { job, activity, left, nowMs } = facts;
   const sinceMs = Math.max(job.startedAtMs ?? nowMs, nowMs - ACTIVITY_WINDOW_MS);
   const seconds = Math.max(0.001, (nowMs - sinceMs) / 1_000);
   const itemsPerSecond = activity.settledItems / seconds;
   return {
     items_per_second: round(itemsPerSecond),
     output_tokens_per_second: round(activity.settledUsage.outputTokens / seconds),
-    eta_seconds: itemsPerSecond > 0 && left > 0 ? Math.ceil(left / itemsPerSecond) : null,
+    eta_seconds:
+      left === 0 || isPaused(job)
+        ? null
+        : itemsPerSecond > 0
+          ? Math.ceil(left / itemsPerSecond)
+          : waitingEta(facts),
   };
+}
+
+/**
+ * When a job that waits will have ended, from what the runners of its models get done now: what its project has ahead of
+ * it and itself, at its project's share. `null` when nothing is being done that could be measured.
+ */
+function waitingEta({ job, left, runners, ahead }: ProgressFacts & { readonly left: number }): number | null {
+  if (ahead === null) return null;
+  const itemsPerSecond = runners
+    .filter(({ models }) => models.some((model) => job.models.includes(model)))
+    .reduce((sum, { items_per_second: rate }) => sum + rate, 0);
+  if (itemsPerSecond <= 0) return null;
+  return Math.ceil(((ahead.itemsAhead + left) * (1 + ahead.otherProjects)) / itemsPerSecond);
 }
 
 const round = (value: number): number => Math.round(value * 10) / 10;

@@ -366,6 +366,6 @@ export function createConformance(world: () => LedgerWorld): void {
       await ledger.retryJob({ projectId: project, id, statuses: ['failed'], expiresAtMs: nowMs, nowMs }),
     ).toBeNull();
     expect(await ledger.countOrdinals({ jobId: id })).toBe(0);
-    expect(await ledger.queuePosition({ jobId: id })).toEqual({ jobsAhead: 0, itemsAhead: 0 });
+    expect(await ledger.queuePosition({ jobId: id })).toMatchObject({ jobsAhead: 0, itemsAhead: 0 });
   });
 }

@@ -68,7 +68,11 @@ export function readsConformance(world: () => LedgerWorld): void {
         settledItems: 0,
         settledUsage: nothing,
         oldestSettledAtMs: null,
+        oldestLeaseAtMs: null,
+        lastSettledAtMs: null,
+        settleIntervalMs: null,
       });
+      const begunAtMs = world().nowMs;
       const first = await world().claimNext(job);
       await world().claimNext(job);
       await world().settle(first, [0]);
@@ -80,6 +84,9 @@ export function readsConformance(world: () => LedgerWorld): void {
         settledItems: 3,
         settledUsage: { inputTokens: 30, cachedInputTokens: 12, outputTokens: 15, reasoningTokens: 3 },
         oldestSettledAtMs: secondAtMs - 9_999,
+        oldestLeaseAtMs: begunAtMs,
+        lastSettledAtMs: secondAtMs,
+        settleIntervalMs: 9_999,
       });
       world().nowMs += 1;
       expect(await activity()).toMatchObject({ settledItems: 2, oldestSettledAtMs: secondAtMs });
@@ -125,9 +132,42 @@ export function readsConformance(world: () => LedgerWorld): void {
       world().nowMs += 1;
       await world().job({ shards: [3], priority: 'high' });
       await world().job({ shards: [9] });
-      expect(await ledger.queuePosition({ jobId: job.id })).toEqual({ jobsAhead: 2, itemsAhead: 9 });
+      const position = () => ledger.queuePosition({ jobId: job.id });
+      expect(await position()).toMatchObject({ jobsAhead: 2, itemsAhead: 9, otherProjects: 0 });
       await world().claimNext(older);
-      expect(await ledger.queuePosition({ jobId: job.id })).toEqual({ jobsAhead: 2, itemsAhead: 5 });
+      expect(await position()).toMatchObject({ jobsAhead: 2, itemsAhead: 5 });
+      await world().job({ shards: [1, 1], projectId: 'proj_two' });
+      await world().job({ shards: [1], projectId: 'proj_three', priority: 'low' });
+      expect(await position()).toMatchObject({ jobsAhead: 2, itemsAhead: 5, otherProjects: 1 });
+      await world().job({ shards: [7], overrides: { expiresAtMs: job.expiresAtMs - 1 } });
+      expect(await position()).toMatchObject({ jobsAhead: 3, itemsAhead: 12 });
+    });
+
+    it('knows what a project holds of its cap', async () => {
+      const { ledger, project } = world();
+      const job = await world().job({ shards: [4, 3, 2] });
+      const position = () => ledger.queuePosition({ jobId: job.id });
+      expect(await position()).toMatchObject({ heldItems: 0, maxRunningItems: null });
+      const row = { id: project, name: 'one', weight: 1, maxRunningItems: 8, createdAtMs: world().nowMs };
+      await ledger.createProject({ project: row });
+      const lease = await world().claimNext(job);
+      await world().settle(lease, [0]);
+      await ledger.takeOffers({ staleBeforeMs: 0, limit: 1, nowMs: world().nowMs });
+      expect(await position()).toMatchObject({ heldItems: 6, maxRunningItems: 8 });
+    });
+
+    it('names running jobs of which nothing was heard', async () => {
+      const { ledger } = world();
+      const silent = await world().job({ shards: [2] });
+      const busy = await world().job({ shards: [2] });
+      await world().job({ shards: [2] });
+      await world().claimNext(silent);
+      const lease = await world().claimNext(busy);
+      world().nowMs += 60_000;
+      await world().settle(lease, [0]);
+      const listed = await ledger.listSilent({ sinceMs: world().nowMs, limit: 10 });
+      expect(listed.map(({ id }) => id)).toEqual([silent.id]);
+      expect(await ledger.listSilent({ sinceMs: world().nowMs - 60_000, limit: 10 })).toEqual([]);
     });
 
     it('is summed up by lane', async () => {

@@ -1,9 +1,8 @@
 import type { LaneBacklog, Ledger } from '../ports/ledger.js';
 import type { SegmentRecord, ShardRecord } from '../ports/records.js';
 import type { Database } from './dialect.js';
-import { NO_USAGE } from './job-rules.js';
 import { toSegmentRecord, toShardRecord } from './rows.js';
-import { CLAIMABLE, priorityOfRank, priorityRank } from './schema.js';
+import { CLAIMABLE, priorityOfRank } from './schema.js';
 import { JOINED_ORDER } from './shard-order.js';
 
 export async function listSegments(
@@ -78,86 +77,6 @@ export async function countOrdinals(
 ): Promise<number> {
   const row = await db.selectFrom('job').select('ordinals').where('id', '=', jobId).executeTakeFirst();
   return row?.ordinals ?? 0;
-}
-
-export async function jobActivity(
-  { db }: Database,
-  params: Parameters<Ledger['jobActivity']>[0],
-): ReturnType<Ledger['jobActivity']> {
-  const running = await db
-    .selectFrom('shard')
-    .select((expression) =>
-      expression.fn.sum<number | null>(expression('items', '-', expression.ref('done_items'))).as('items'),
-    )
-    .where('job_id', '=', params.jobId)
-    .where('state', '=', 'leased')
-    .executeTakeFirst();
-  const settled = await db
-    .selectFrom('segment')
-    .select(({ fn }) => [
-      fn.sum<number | null>('items').as('items'),
-      fn.sum<number | null>('input_tokens').as('input_tokens'),
-      fn.sum<number | null>('cached_input_tokens').as('cached_input_tokens'),
-      fn.sum<number | null>('output_tokens').as('output_tokens'),
-      fn.sum<number | null>('reasoning_tokens').as('reasoning_tokens'),
-      fn.min<number | null>('settled_at').as('oldest'),
-    ])
-    .where('job_id', '=', params.jobId)
-    .where('settled_at', '>', params.nowMs - params.windowMs)
-    .executeTakeFirst();
-  return {
-    runningItems: running?.items ?? 0,
-    settledItems: settled?.items ?? 0,
-    settledUsage: {
-      inputTokens: settled?.input_tokens ?? NO_USAGE.inputTokens,
-      cachedInputTokens: settled?.cached_input_tokens ?? NO_USAGE.cachedInputTokens,
-      outputTokens: settled?.output_tokens ?? NO_USAGE.outputTokens,
-      reasoningTokens: settled?.reasoning_tokens ?? NO_USAGE.reasoningTokens,
-    },
-    oldestSettledAtMs: settled?.oldest ?? null,
-  };
-}
-
-export async function queuePosition(
-  { db }: Database,
-  { jobId }: Parameters<Ledger['queuePosition']>[0],
-): ReturnType<Ledger['queuePosition']> {
-  const job = await db
-    .selectFrom('job')
-    .select(['models', 'priority', 'created_at'])
-    .where('id', '=', jobId)
-    .executeTakeFirst();
-  const models: string[] = job === undefined ? [] : JSON.parse(job.models);
-  if (job === undefined || models.length === 0) return { jobsAhead: 0, itemsAhead: 0 };
-  const rank = priorityRank(job.priority);
-  const row = await db
-    .selectFrom('shard')
-    .select((expression) => [
-      expression.fn.sum<number | null>(expression('items', '-', expression.ref('done_items'))).as('items'),
-      expression.fn.count<number>('job_id').distinct().as('jobs'),
-    ])
-    .where('state', '=', 'ready')
-    .where('model', 'in', models)
-    .where('job_id', 'not in', (expression) =>
-      expression.selectFrom('job').select('job.id').where('job.paused_at', 'is not', null),
-    )
-    .where((expression) =>
-      expression.or([
-        expression('priority_rank', '<', rank),
-        expression.and([
-          expression('priority_rank', '=', rank),
-          expression.or([
-            expression('job_created_at', '<', job.created_at),
-            expression.and([
-              expression('job_created_at', '=', job.created_at),
-              expression('job_id', '<', jobId),
-            ]),
-          ]),
-        ]),
-      ]),
-    )
-    .executeTakeFirst();
-  return { jobsAhead: row?.jobs ?? 0, itemsAhead: row?.items ?? 0 };
 }
 
 export async function backlog({ db }: Database): Promise<LaneBacklog[]> {

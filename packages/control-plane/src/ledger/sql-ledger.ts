@@ -12,15 +12,14 @@ import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from '.
 import { migrate } from './migrate.js';
 import { takeOffers, withdrawOffers } from './offers.js';
 import { pauseLedger } from './pausing.js';
+import { jobActivity, listSilent, queuePosition } from './progress.js';
 import {
   backlog,
   countOrdinals,
   isBlobReferenced,
-  jobActivity,
   listSegments,
   listSegmentsByOrdinal,
   listShards,
-  queuePosition,
 } from './reads.js';
 import { retryJob } from './retry.js';
 import { listRunners, removeRunner, saveRunner } from './runners.js';
@@ -64,6 +63,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     deleteJob: (params) => deleteJob(database, params),
     jobActivity: (params) => jobActivity(database, params),
     queuePosition: (params) => queuePosition(database, params),
+    listSilent: (params) => listSilent(database, params),
 
     stopJob: (params) => stopJob(database, params),
     retryJob: (params) => retryJob(database, params),

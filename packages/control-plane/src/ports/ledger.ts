@@ -104,8 +104,10 @@ export interface Ledger extends AccessLedger, UploadLedger, PauseLedger {
   }): Promise<{ outcome: 'deleted'; blobKeys: string[] } | { outcome: 'running' | 'not_found' }>;
   /** Items in leased shards that have not ended, and settled in the last `windowMs`: progress of a running job. */
   jobActivity(params: { jobId: string; nowMs: number; windowMs: number }): Promise<JobActivity>;
-  /** Items of ready shards that stand before this job in its lanes, and how many jobs they belong to. */
-  queuePosition(params: { jobId: string }): Promise<{ jobsAhead: number; itemsAhead: number }>;
+  /** What stands before a job in its lanes. */
+  queuePosition(params: { jobId: string }): Promise<QueuePosition>;
+  /** Running jobs that are not paused, began before `sinceMs` and have settled nothing since; the oldest first. */
+  listSilent(params: { sinceMs: number; limit: number }): Promise<JobRecord[]>;
 
   /**
    * Cancel or expire: `queued|running|validating` → `cancelling` (or `finalizing` at once when nothing is leased). No
@@ -355,4 +357,21 @@ export interface JobActivity {
   readonly settledItems: number;
   readonly settledUsage: UsageTotals;
   readonly oldestSettledAtMs: number | null;
+  /** Since when the oldest of its leases runs. */
+  readonly oldestLeaseAtMs: number | null;
+  /** Of all times. */
+  readonly lastSettledAtMs: number | null;
+  /** Usual time between two settles; `null` before the second. */
+  readonly settleIntervalMs: number | null;
+}
+
+export interface QueuePosition {
+  /** Jobs of the same project that go first, and their items that wait. */
+  readonly jobsAhead: number;
+  readonly itemsAhead: number;
+  /** Other projects with work for the same models, of the same priority or a higher one: the job takes turns with them. */
+  readonly otherProjects: number;
+  /** Items of the project that are leased or offered, against its cap; 0 without a cap. */
+  readonly heldItems: number;
+  readonly maxRunningItems: number | null;
 }

@@ -61,6 +61,11 @@ export class Metrics {
     labelNames: ['model', 'priority', 'state'],
     registers: [this.registry],
   });
+  readonly jobsStalled = new Gauge({
+    name: 'batch_infer_job_stalled',
+    help: 'Running jobs of which no item has ended for a minute, and for three times as long as is usual for them.',
+    registers: [this.registry],
+  });
   readonly ledgerUp = new Gauge({
     name: 'batch_infer_ledger_up',
     help: 'Whether the ledger answered when these metrics were read.',
