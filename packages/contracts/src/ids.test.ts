@@ -17,6 +17,12 @@ describe('ids', () => {
     expect(Number.parseInt(newId('job', nowMs).slice(4, 16), 16)).toBe(nowMs);
   });
 
+  it('are all different, however many are made at one moment', () => {
+    const ids = Array.from({ length: 5_000 }, () => newId('req', 1_000));
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids.every((id) => /^req_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$/.test(id))).toBe(true);
+  });
+
   it('name one job in three dialects', () => {
     const id = newId('job');
     expect(toJobId(toBatchId(id))).toBe(id);

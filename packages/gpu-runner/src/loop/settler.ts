@@ -7,6 +7,8 @@ const FLUSH_BYTES = 4 * 1024 * 1024;
 /** Lines of one segment, unless a single one is longer: well under the most that the control plane takes. */
 const SEGMENT_BYTES = 16 * 1024 * 1024;
 const FLUSH_INTERVAL_MS = 1_000;
+/** Full segments of one shard come no faster than this, so that a fast engine does not make a transaction of each. */
+const SPACING_MS = 250;
 const BACKOFF_CEILINGS_MS = [200, 400, 800, 1_600, 3_200, 5_000];
 
 export interface SettlerOptions {
@@ -21,8 +23,9 @@ export interface SettlerOptions {
 }
 
 /**
- * Hands the outcomes of one shard over, one segment at a time: every second, every 64 outcomes, and at once when asked
- * to flush. Keeps them while the control plane is away. A segment is repeated byte for byte until it is answered.
+ * Hands the outcomes of one shard over, one segment at a time: every second, every 64 outcomes (though not more often
+ * than four times a second), and at once when asked to flush. Keeps them while the control plane is away. A segment is
+ * repeated byte for byte until it is answered.
  */
 export class Settler {
   readonly #options: SettlerOptions;
@@ -32,10 +35,13 @@ export class Settler {
   #urgent = false;
   #running: Promise<void> | null = null;
   #cancelTimer: (() => void) | null = null;
+  /** When the last segment was made up; at first, when the shard was taken. */
+  #segmentAtMs: number;
   readonly #stopped = new AbortController();
 
   constructor(options: SettlerOptions) {
     this.#options = options;
+    this.#segmentAtMs = options.clock.nowMs();
   }
 
   /** Outcomes not yet answered for. */
@@ -48,7 +54,7 @@ export class Settler {
     this.#pending.push(line);
     this.#pendingBytes += line.length;
     if (this.#due) this.#start();
-    else this.#cancelTimer ??= this.#options.clock.after(FLUSH_INTERVAL_MS, () => void this.flush());
+    else if (this.#cancelTimer === null || this.#pending.length === FLUSH_LINES) this.#schedule();
   }
 
   /** Settles what is pending now. Resolves when nothing is, or when it was dropped. */
@@ -69,7 +75,21 @@ export class Settler {
   }
 
   get #due(): boolean {
-    return this.#pending.length >= FLUSH_LINES || this.#pendingBytes >= FLUSH_BYTES;
+    if (this.#pendingBytes >= FLUSH_BYTES) return true;
+    return this.#pending.length >= FLUSH_LINES && this.#spacingLeftMs <= 0;
+  }
+
+  get #spacingLeftMs(): number {
+    return this.#segmentAtMs + SPACING_MS - this.#options.clock.nowMs();
+  }
+
+  #schedule(): void {
+    this.#cancelTimer?.();
+    const delayMs = this.#pending.length >= FLUSH_LINES ? this.#spacingLeftMs : FLUSH_INTERVAL_MS;
+    this.#cancelTimer = this.#options.clock.after(Math.max(0, delayMs), () => {
+      this.#cancelTimer = null;
+      void this.flush();
+    });
   }
 
   #start(): void {
@@ -88,12 +108,11 @@ export class Settler {
       await this.#deliver(Buffer.concat(lines), lines.length);
       this.#sending = 0;
     }
-    if (this.#pending.length > 0) {
-      this.#cancelTimer ??= this.#options.clock.after(FLUSH_INTERVAL_MS, () => void this.flush());
-    }
+    if (this.#pending.length > 0 && !this.#stopped.signal.aborted) this.#schedule();
   }
 
   #takeSegment(): Uint8Array[] {
+    this.#segmentAtMs = this.#options.clock.nowMs();
     let count = 0;
     let bytes = 0;
     for (const line of this.#pending) {
