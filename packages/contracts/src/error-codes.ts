@@ -32,6 +32,7 @@ export const ERROR_RULES = {
   protocol_mismatch: invalid('Runner and control plane speak different protocol versions'),
   wrong_purpose: invalid('The file has another purpose'),
   file_in_use: invalid('The file is needed by a job that has not ended', 409),
+  upload_not_pending: invalid('The upload has ended'),
   job_not_ended: invalid('The job has not ended', 409),
   job_already_ended: invalid('The job has already ended', 409),
   nothing_to_retry: invalid('No item matches', 409),

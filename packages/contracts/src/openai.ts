@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LIMITS } from './limits.js';
 import { metadata } from './native.js';
 
 /** OpenAI's files and batches, as the official SDKs read them. Extensions stand under `x_batch_infer` only. */
@@ -16,6 +17,57 @@ export const fileObject = z.object({
   status_details: z.string().nullable(),
 });
 export type FileObject = z.infer<typeof fileObject>;
+
+export const UPLOAD_STATUSES = ['pending', 'completed', 'cancelled', 'expired'] as const;
+
+export const uploadObject = z.object({
+  id: z.string(),
+  object: z.literal('upload'),
+  bytes: z.int(),
+  created_at: z.int(),
+  expires_at: z.int(),
+  filename: z.string(),
+  purpose: z.string(),
+  status: z.enum(UPLOAD_STATUSES),
+  /** What came of it. */
+  file: fileObject.nullable(),
+});
+export type UploadObject = z.infer<typeof uploadObject>;
+
+export const uploadPartObject = z.object({
+  id: z.string(),
+  object: z.literal('upload.part'),
+  created_at: z.int(),
+  upload_id: z.string(),
+});
+export type UploadPartObject = z.infer<typeof uploadPartObject>;
+
+/** What OpenAI lets files be for. Only `batch` files have their lines judged. */
+export const FILE_PURPOSES = ['batch', 'assistants', 'fine-tune', 'vision', 'user_data', 'evals'] as const;
+
+export const createUploadRequest = z.object({
+  bytes: z.int().min(1).max(LIMITS.fileBytes),
+  filename: z.string().min(1),
+  mime_type: z.string().min(1),
+  purpose: z.enum(FILE_PURPOSES),
+  expires_after: z
+    .object({
+      anchor: z.literal('created_at'),
+      seconds: z.int().min(LIMITS.fileExpiryMinSeconds).max(LIMITS.fileExpiryMaxSeconds),
+    })
+    .nullable()
+    .optional(),
+});
+
+export const completeUploadRequest = z.object({
+  part_ids: z.array(z.string()).min(1),
+  /** Of the whole file, in hex. */
+  md5: z
+    .string()
+    .regex(/^[0-9a-fA-F]{32}$/)
+    .nullable()
+    .optional(),
+});
 
 export const BATCH_STATUSES = [
   'validating',

@@ -6,7 +6,7 @@ import { BLOBS, CLOCK, LEDGER } from '../tokens.js';
 
 const FILES_PER_TICK = 100;
 
-/** Removes files whose time is over. Rows go first: a blob without a row is swept up, a row without a blob would lie. */
+/** Removes files and unfinished uploads whose time is over. Rows go first: a blob without a row is swept up, a row without a blob would lie. */
 @Injectable()
 export class Retention {
   readonly #ledger: Ledger;
@@ -19,10 +19,12 @@ export class Retention {
     this.#clock = clock;
   }
 
-  /** Removes up to 100 files; how many it removed. */
+  /** Removes up to 100 files, and the parts of up to 100 uploads; how many objects it removed. */
   async tick(): Promise<number> {
-    const keys = await this.#ledger.expireFiles({ nowMs: this.#clock.nowMs(), limit: FILES_PER_TICK });
-    for (const key of keys) await this.#blobs.delete({ key });
-    return keys.length;
+    const due = { nowMs: this.#clock.nowMs(), limit: FILES_PER_TICK };
+    const files = await this.#ledger.expireFiles(due);
+    const parts = await this.#ledger.expireUploads(due);
+    for (const key of [...files, ...parts]) await this.#blobs.delete({ key });
+    return files.length + parts.length;
   }
 }

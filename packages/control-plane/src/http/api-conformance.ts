@@ -18,10 +18,13 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { openFolderBlobs } from '../blobs/fs.js';
 import { parseControlPlaneConfig } from '../config.js';
+import { Retention } from '../files/retention.js';
 import { Finalizer } from '../finalize/finalizer.js';
 import { readBytes } from '../jobs/blob-bytes.js';
 import { Planner } from '../jobs/planner.js';
 import { openLedger } from '../ledger/sql-ledger.js';
+import { indexAt } from '../plan/positions.js';
+import { linesBlobKey } from '../plan/work-file.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { ItemOutcome, ShardRecord } from '../ports/records.js';
@@ -69,6 +72,7 @@ export interface TestApi {
   readonly signals: Signals;
   readonly finalizer: Finalizer;
   readonly planner: Planner;
+  readonly retention: Retention;
   /** Moves the clock. */
   advance(byMs: number): void;
   nowMs(): number;
@@ -146,6 +150,7 @@ export async function openTestApi(settings: Readonly<Record<string, string>> = {
     signals,
     finalizer: app.get(Finalizer, { strict: false }),
     planner: app.get(Planner, { strict: false }),
+    retention: app.get(Retention, { strict: false }),
     advance: (byMs) => {
       offsetMs += byMs;
     },
@@ -197,13 +202,13 @@ async function runShard(
   const { shard, job } = claimed;
   const lines: Uint8Array[] = [];
   const outcomes: ItemOutcome[] = [];
-  const bytes = await readBytes(blobs, { key: job.inputBlobKey, offset: shard.offset, length: shard.bytes });
+  const bytes = await readBytes(blobs, { key: linesBlobKey(job), offset: shard.offset, length: shard.bytes });
   const texts = bytes
     .toString('utf8')
     .split('\n')
     .filter((text) => !isBlank(Buffer.from(text)));
   texts.slice(shard.skip, shard.skip + shard.count).forEach((text, position) => {
-    const index = shard.first + position;
+    const index = indexAt(shard, position);
     const line = JSON.parse(text) as { custom_id?: string };
     const isDone = ((shard.doneMask[position >> 3] ?? 0) & (1 << (position & 7))) !== 0;
     const said = isDone ? null : answer(index, line);

@@ -2,6 +2,7 @@ import { ACCESS_ROUTES } from './access/access-routes.js';
 import { ANTHROPIC_ROUTES } from './anthropic/anthropic-routes.js';
 import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
+import { UPLOAD_ROUTES } from './openai/upload-routes.js';
 
 const model = {
   type: 'object',
@@ -390,6 +391,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     status: 200,
     answer: json('ReleaseResponse'),
   },
+  ...UPLOAD_ROUTES,
   ...ANTHROPIC_ROUTES,
   ...ACCESS_ROUTES,
 ];

@@ -10,7 +10,15 @@ import {
   resultLine,
   retryJobRequest,
 } from '@batch-infer/contracts/native';
-import { batch, createBatchRequest, fileObject } from '@batch-infer/contracts/openai';
+import {
+  batch,
+  completeUploadRequest,
+  createBatchRequest,
+  createUploadRequest,
+  fileObject,
+  uploadObject,
+  uploadPartObject,
+} from '@batch-infer/contracts/openai';
 import * as runnerProtocol from '@batch-infer/contracts/runner-protocol';
 import { z } from 'zod';
 import type { ApiRoute } from './api-route.js';
@@ -21,6 +29,8 @@ const REQUESTS: Readonly<Record<string, z.ZodType>> = {
   CreateJobRequest: createJobRequest,
   RetryJobRequest: retryJobRequest,
   CreateBatchRequest: createBatchRequest,
+  CreateUploadRequest: createUploadRequest,
+  CompleteUploadRequest: completeUploadRequest,
   CreateMessageBatchRequest: anthropic.createMessageBatchRequest,
   CreateApiKeyRequest: access.createApiKeyRequest,
   RotateApiKeyRequest: access.rotateApiKeyRequest,
@@ -39,6 +49,8 @@ const ANSWERS: Readonly<Record<string, z.ZodType>> = {
   ResultLine: resultLine,
   Problem: problem,
   File: fileObject,
+  Upload: uploadObject,
+  UploadPart: uploadPartObject,
   Batch: batch,
   MessageBatch: anthropic.messageBatch,
   MessageBatchList: anthropic.messageBatchList,

@@ -38,14 +38,28 @@ export class Ingest {
     maxBytes?: number;
   }): Promise<ReceivedInput> {
     const { source, blobKey, scanner, maxBytes = LIMITS.fileBytes } = params;
+    const onChunk = (chunk: Buffer): void => scanner.push(chunk);
+    const received = await this.receiveBytes({ source, blobKey, maxBytes, what: 'file', onChunk });
+    return { ...received, scan: scanner.end() };
+  }
+
+  /** The same, of bytes that nobody judges. `what`: how messages call it. */
+  async receiveBytes(params: {
+    source: Readable;
+    blobKey: string | null;
+    maxBytes: number;
+    what: 'file' | 'part';
+    onChunk?: (chunk: Buffer) => void;
+  }): Promise<{ bytes: number; sha256: string }> {
+    const { source, blobKey, maxBytes, what, onChunk } = params;
     const hash = createHash('sha256');
     let bytes = 0;
     async function* taken(): AsyncGenerator<Buffer> {
       for await (const chunk of chunksOf(source)) {
         bytes += chunk.length;
-        if (bytes > maxBytes) throw tooLarge(maxBytes);
+        if (bytes > maxBytes) throw tooLarge(what, maxBytes);
         hash.update(chunk);
-        scanner.push(chunk);
+        onChunk?.(chunk);
         yield chunk;
       }
     }
@@ -56,7 +70,7 @@ export class Ingest {
       if (!(error instanceof DomainError)) await drain(source, maxBytes - bytes);
       throw error;
     }
-    return { bytes, sha256: hash.digest('hex'), scan: scanner.end() };
+    return { bytes, sha256: hash.digest('hex') };
   }
 
   /** Stores bytes that are in memory already. */
@@ -97,10 +111,10 @@ async function* chunksOf(source: Readable): AsyncGenerator<Buffer> {
   }
 }
 
-function tooLarge(maxBytes: number): DomainError {
+function tooLarge(what: string, maxBytes: number): DomainError {
   return new DomainError(
     'file_too_large',
-    `The file is larger than ${maxBytes} bytes, the limit of one file. Split it.`,
+    `The ${what} is larger than ${maxBytes} bytes, the limit of one ${what}. Split it.`,
   );
 }
 

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { Files } from '../files/files.js';
 import { Retention } from '../files/retention.js';
+import { Uploads } from '../files/uploads.js';
 import { Finalizer } from '../finalize/finalizer.js';
 import { Ingest } from '../ingest/ingest.js';
 import { Fleet } from './fleet.js';
@@ -23,6 +24,7 @@ const SERVICES = [
   Planner,
   Results,
   Retention,
+  Uploads,
 ];
 
 /** Use cases of jobs and files, for every dialect. The ports come from the global `CoreModule`. */

@@ -46,7 +46,7 @@ export interface UploadLedger {
     maxBytes: number;
     idempotency: IdempotencyClaim;
     nowMs: number;
-  }): Promise<CreateOutcome<UploadPartRecord> | { outcome: 'not_pending' | 'too_much' } | null>;
+  }): Promise<CreateOutcome<UploadPartRecord> | { outcome: 'not_pending' } | { outcome: 'too_much' } | null>;
   listUploadParts(params: { uploadId: string }): Promise<UploadPartRecord[]>;
   /**
    * Ends a pending upload; its parts are gone, and their blobs are the caller's to delete. `null` for an unknown upload;

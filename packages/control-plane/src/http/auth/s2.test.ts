@@ -36,7 +36,7 @@ const withId = closed.filter(({ path }) => path.includes('{id}') && !SHARED.has(
 
 let world: AccessWorld;
 /** Everything that the others have. */
-let theirs: { job: string; batch: string; file: string; key: string; shard: string };
+let theirs: { job: string; batch: string; file: string; upload: string; key: string; shard: string };
 const keys = new Map<string, string>();
 
 const keyOf = (name: string): string => {
@@ -105,7 +105,16 @@ beforeAll(async () => {
   });
   expect(messages.statusCode, messages.body).toBe(200);
   const batch: string = messages.json().id;
-  theirs = { job, batch, file: uploaded.json().id, key: victimKey, shard: shard.id };
+  const begun = await world.ask({
+    method: 'POST',
+    url: '/v1/uploads',
+    key: keyOf('theirs'),
+    headers: json,
+    payload: { bytes: 9, filename: 'f', mime_type: 'text/jsonl', purpose: 'batch' },
+  });
+  expect(begun.statusCode, begun.body).toBe(200);
+  const ids = { job, batch, file: uploaded.json().id, upload: begun.json().id };
+  theirs = { ...ids, key: victimKey, shard: shard.id };
 });
 
 afterAll(() => world.close());
@@ -116,6 +125,7 @@ function victimOf({ path }: ApiRoute): string {
   if (path.startsWith('/v1/batches/')) return toBatchId(theirs.job);
   if (path.startsWith('/v1/messages/batches/')) return theirs.batch;
   if (path.startsWith('/v1/files/')) return theirs.file;
+  if (path.startsWith('/v1/uploads/')) return theirs.upload;
   if (path.startsWith('/v1/keys/')) return theirs.key;
   if (path.startsWith('/v1/projects/')) return OTHERS;
   if (path.startsWith('/v1/runner/shards/')) return theirs.shard;

@@ -4,10 +4,10 @@ import { Controller, Delete, Get, HttpCode, Inject, Param, Post, Query, Req, Res
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { Files } from '../../files/files.js';
-import type { FileRecord } from '../../ports/records.js';
 import { ProjectId } from '../auth/project.js';
 import { idempotencyOf } from '../idempotency.js';
 import { clientSignal } from '../request-context.js';
+import { toFileObject } from './file-mapper.js';
 import { type ListView, type PageQuery, pageOf, toListView } from './list-query.js';
 import { readUpload } from './upload-form.js';
 
@@ -83,20 +83,6 @@ export class FilesController {
     await this.#files.delete(projectId, id);
     return { id, object: 'file', deleted: true };
   }
-}
-
-function toFileObject(file: FileRecord): FileObject {
-  return {
-    id: file.id,
-    object: 'file',
-    purpose: file.purpose,
-    filename: file.filename,
-    bytes: file.bytes,
-    created_at: Math.floor(file.createdAtMs / 1_000),
-    expires_at: file.expiresAtMs === null ? null : Math.floor(file.expiresAtMs / 1_000),
-    status: 'processed',
-    status_details: null,
-  };
 }
 
 /** RFC 6266: an ASCII name for old clients, the real one beside it. */

@@ -1,13 +1,17 @@
 import type { Readable } from 'node:stream';
 import { LIMITS } from '@batch-infer/contracts';
+import { FILE_PURPOSES } from '@batch-infer/contracts/openai';
 import type { Multipart } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { type FileOptions, safeFilename } from '../../files/files.js';
 import { drain } from '../../ingest/ingest.js';
 
-/** What OpenAI lets files be for. Only `batch` files have their lines judged. */
-const FILE_PURPOSES = ['batch', 'assistants', 'fine-tune', 'vision', 'user_data', 'evals'] as const;
+/** What is done with the bytes of a form while they arrive, and how it is undone when the form is refused. */
+interface FormHandlers<Spooled> {
+  readonly spool: (file: { source: Readable; filename: string }) => Promise<Spooled>;
+  readonly discard: (spooled: Spooled) => Promise<void>;
+}
 
 /**
  * Reads an upload's parts in whatever order they come: Node sends `file` first, Python `purpose`. The file is handed to
@@ -15,17 +19,28 @@ const FILE_PURPOSES = ['batch', 'assistants', 'fine-tune', 'vision', 'user_data'
  * the answer. What was spooled is handed to `discard` when the upload is refused.
  * @throws DomainError `unsupported_media_type`, `missing_parameter`, `invalid_parameter`; what `spool` throws
  */
-export async function readUpload<Spooled>(
+export const readUpload = <Spooled>(
   request: FastifyRequest,
-  files: {
-    spool: (file: { source: Readable; filename: string }) => Promise<Spooled>;
-    discard: (spooled: Spooled) => Promise<void>;
-  },
-): Promise<{ spooled: Spooled; options: FileOptions }> {
+  files: FormHandlers<Spooled>,
+): Promise<{ spooled: Spooled; options: FileOptions }> =>
+  readForm(request, 'file', files, (spooled, fields) => ({ spooled, options: fileOptionsOf(fields) }));
+
+/** The same for one part of a larger upload, whose bytes are the part `data`. */
+export const readUploadPart = <Spooled>(
+  request: FastifyRequest,
+  files: FormHandlers<Spooled>,
+): Promise<Spooled> => readForm(request, 'data', files, (spooled) => spooled);
+
+async function readForm<Spooled, Read>(
+  request: FastifyRequest,
+  field: string,
+  files: FormHandlers<Spooled>,
+  judge: (spooled: Spooled, fields: ReadonlyMap<string, string>) => Read,
+): Promise<Read> {
   if (!request.isMultipart()) {
     throw new DomainError(
       'unsupported_media_type',
-      'Files are uploaded as multipart/form-data with the parts file and purpose.',
+      `Send multipart/form-data with the bytes as the part "${field}".`,
     );
   }
   const fields = new Map<string, string>();
@@ -33,13 +48,13 @@ export async function readUpload<Spooled>(
   try {
     for await (const part of partsOf(request)) {
       if (part.type === 'field') fields.set(part.fieldname, String(part.value));
-      else if (part.fieldname === 'file' && spooled === null) {
+      else if (part.fieldname === field && spooled === null) {
         spooled = await files.spool({ source: part.file, filename: safeFilename(part.filename) });
       } else await drain(part.file);
     }
     if (spooled === null)
-      throw new DomainError('missing_parameter', 'The part "file" is missing.', { param: 'file' });
-    return { spooled, options: fileOptionsOf(fields) };
+      throw new DomainError('missing_parameter', `The part "${field}" is missing.`, { param: field });
+    return judge(spooled, fields);
   } catch (error) {
     if (spooled !== null) await files.discard(spooled);
     throw error;
