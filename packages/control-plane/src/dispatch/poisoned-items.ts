@@ -3,6 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import { readCustomIds } from '../jobs/input-ids.js';
 import { SettleSegment } from '../leases/settle-segment.js';
+import { indexAt, openIndices } from '../plan/positions.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
@@ -53,16 +54,16 @@ export class PoisonedItems {
   }
 
   async #failureLine(shard: ShardRecord, job: JobRecord): Promise<Uint8Array> {
-    // The byte range begins at the first item of the shard it was once part of.
-    const range = { ...shard, first: shard.first - shard.skip };
-    const customIds = await readCustomIds(this.#blobs, job.inputBlobKey, [range]);
+    // One item of it has not ended, wherever it stands.
+    const [index = indexAt(shard, 0)] = openIndices(shard);
+    const customIds = await readCustomIds(this.#blobs, job, [shard]);
     const error = itemError(
       'worker_lost',
       `The runner died every time it ran this item: ${shard.lostLeases} runners were lost.`,
     );
     const header = {
-      i: shard.first,
-      c: customIds.get(shard.first) ?? String(shard.first),
+      i: index,
+      c: customIds.get(index) ?? String(index),
       ok: false,
       st: 0,
       a: shard.lostLeases,

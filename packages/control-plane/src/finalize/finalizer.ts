@@ -130,7 +130,7 @@ export class Finalizer {
   } | null> {
     let neverRun = 0;
     let renewAtMs = this.#clock.nowMs() + CLAIM_MS / 3;
-    for await (const items of this.#reader.byOrdinal({ job, fromIndex: 0, wanted: EVERYTHING })) {
+    for await (const items of this.#reader.inInputOrder({ job, fromIndex: 0, wanted: EVERYTHING })) {
       for (const item of items) {
         if (item.ended === 'never_run') neverRun += 1;
         const line = toBatchLine(job.id, item);

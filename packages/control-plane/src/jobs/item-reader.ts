@@ -1,11 +1,13 @@
 import { decodeSegment, hasBit, type ItemStatus, type SegmentHeader } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
+import { openIndices, positionOf } from '../plan/positions.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
 import { BLOBS, LEDGER } from '../tokens.js';
 import { readBytes } from './blob-bytes.js';
 import { readCustomIds } from './input-ids.js';
+import { sortedItems } from './sorted-items.js';
 
 /** How an item ended: by a line of a segment, or never run. */
 export type EndedItem =
@@ -29,12 +31,20 @@ export const EVERYTHING: Wanted = { succeeded: true, failed: true, cancelled: tr
 
 /** Ordinals whose rows are read at once. */
 const ORDINALS_PER_QUERY = 16;
+/** The same where nothing but masks is looked at. */
+const ORDINALS_PER_LOOK = 512;
 /** Segments fetched at once. */
 const PARALLEL_READS = 8;
 
+interface ReadParams {
+  readonly job: JobRecord;
+  readonly fromIndex: number;
+  readonly wanted: Wanted;
+}
+
 /**
- * Reads the ends of a job's items from segments and masks. At most two ordinals (512 items) are in memory: the one that
- * is being used and the next.
+ * Reads the ends of a job's items from segments and masks. Of a job in input order at most two ordinals (512 items) are in
+ * memory: the one that is being used and the next.
  */
 @Injectable()
 export class ItemReader {
@@ -46,13 +56,20 @@ export class ItemReader {
     this.#blobs = blobs;
   }
 
-  /** Ended items in input order, an array for each ordinal that has any. Items that have not ended are left out. */
-  async *byOrdinal(params: {
-    job: JobRecord;
-    fromIndex: number;
-    wanted: Wanted;
-  }): AsyncGenerator<EndedItem[]> {
-    const { job, fromIndex, wanted } = params;
+  /**
+   * Ended items in input order, in batches. Items that have not ended are left out. The items of a planned job lie in
+   * another order: all that are wanted are sorted first, which yields empty batches while it lasts.
+   * @throws the reason of `signal`
+   */
+  inInputOrder(params: ReadParams & { signal?: AbortSignal }): AsyncGenerator<EndedItem[]> {
+    const { job, signal } = params;
+    const items = this.#byOrdinal(params);
+    if (job.workBlobKey === undefined) return items;
+    return sortedItems({ blobs: this.#blobs, job, items, ...(signal === undefined ? {} : { signal }) });
+  }
+
+  /** Ended items ordinal by ordinal, in input order inside each. */
+  async *#byOrdinal({ job, fromIndex, wanted }: ReadParams): AsyncGenerator<EndedItem[]> {
     let next: Promise<EndedItem[]> | null = null;
     for await (const load of this.#loads(job, fromIndex, wanted)) {
       const current: Promise<EndedItem[]> | null = next;
@@ -70,7 +87,8 @@ export class ItemReader {
     wanted: Wanted,
   ): AsyncGenerator<() => Promise<EndedItem[]>> {
     const ordinals = await this.#ledger.countOrdinals({ jobId: job.id });
-    const start = fromIndex <= 0 ? 0 : await this.#ordinalOf(job.id, fromIndex, ordinals);
+    const inOrder = job.workBlobKey === undefined;
+    const start = fromIndex <= 0 || !inOrder ? 0 : await this.#ordinalOf(job.id, fromIndex, ordinals);
     for (let from = start; from < ordinals; from += ORDINALS_PER_QUERY) {
       const range = {
         jobId: job.id,
@@ -81,7 +99,7 @@ export class ItemReader {
       const segments = Map.groupBy(await this.#ledger.listSegmentsByOrdinal(range), ({ ordinal }) => ordinal);
       for (let ordinal = from; ordinal < range.toOrdinal; ordinal += 1) {
         const own = shards.get(ordinal) ?? [];
-        if (hasWanted(job, own, wanted))
+        if (reaches(own, fromIndex) && hasWanted(job, own, wanted))
           yield () => this.#readOrdinal(job, own, segments.get(ordinal) ?? [], wanted);
       }
     }
@@ -108,9 +126,9 @@ export class ItemReader {
   ): Promise<EndedItem[]> {
     const items: EndedItem[] = wanted.succeeded || wanted.failed ? await this.#settled(segments, wanted) : [];
     const status = neverRunStatusOf(job);
-    const open = status !== null && wanted[status] ? openIndices(shards) : [];
+    const open = status !== null && wanted[status] ? shards.flatMap(openIndices) : [];
     if (open.length > 0 && status !== null) {
-      const customIds = await readCustomIds(this.#blobs, job.inputBlobKey, shards);
+      const customIds = await readCustomIds(this.#blobs, job, shards);
       for (const index of open)
         items.push({ ended: 'never_run', index, customId: customIds.get(index) ?? String(index), status });
     }
@@ -136,7 +154,7 @@ export class ItemReader {
     let line = -1;
     for (const { header, body } of decodeSegment(bytes)) {
       line += 1;
-      const position = header.i - segment.first;
+      const position = positionOf(segment, header.i);
       if (position < 0 || position > 255 || !hasBit(segment.decided, position) || seen.has(position))
         continue;
       seen.add(position);
@@ -146,20 +164,20 @@ export class ItemReader {
   }
 
   /** The last index of the gapless run of ended items from the start; -1 when the first has not ended. */
-  async endedPrefix(jobId: string): Promise<number> {
-    const ordinals = await this.#ledger.countOrdinals({ jobId });
-    for (let from = 0; from < ordinals; from += ORDINALS_PER_QUERY) {
-      const shards = await this.#ledger.listShards({
-        jobId,
-        fromOrdinal: from,
-        toOrdinal: from + ORDINALS_PER_QUERY,
-      });
-      const [open] = openIndices(shards);
-      if (open !== undefined) return open - 1;
-      if (from + ORDINALS_PER_QUERY >= ordinals)
-        return (shards.at(-1)?.first ?? 0) + (shards.at(-1)?.count ?? 0) - 1;
+  async endedPrefix(job: JobRecord): Promise<number> {
+    const ordinals = await this.#ledger.countOrdinals({ jobId: job.id });
+    if (ordinals === 0) return -1;
+    const inOrder = job.workBlobKey === undefined;
+    const step = inOrder ? ORDINALS_PER_QUERY : ORDINALS_PER_LOOK;
+    let firstOpen = job.total;
+    for (let from = 0; from < ordinals; from += step) {
+      const range = { jobId: job.id, fromOrdinal: from, toOrdinal: from + step };
+      for (const shard of await this.#ledger.listShards(range)) {
+        for (const index of openIndices(shard)) firstOpen = Math.min(firstOpen, index);
+      }
+      if (inOrder && firstOpen < job.total) break;
     }
-    return -1;
+    return firstOpen - 1;
   }
 }
 
@@ -178,19 +196,13 @@ export function neverRunStatusOf(job: JobRecord): 'cancelled' | 'expired' | null
   return job.expired > 0 ? 'expired' : 'cancelled';
 }
 
-function openIndices(shards: readonly ShardRecord[]): number[] {
-  const open: number[] = [];
-  for (const shard of shards) {
-    for (let position = 0; position < shard.count; position += 1) {
-      if (!hasBit(shard.doneMask, position)) open.push(shard.first + position);
-    }
-  }
-  return open;
-}
+/** False when all items of an ordinal stand before an index: those in input order are found by bisection. */
+const reaches = (shards: readonly ShardRecord[], index: number): boolean =>
+  index <= 0 || shards.some(({ indexes }) => indexes === undefined || indexes.some((own) => own >= index));
 
 function hasWanted(job: JobRecord, shards: readonly ShardRecord[], wanted: Wanted): boolean {
   if (wanted.succeeded) return shards.length > 0;
   if (wanted.failed && shards.some(({ badMask }) => badMask.some((byte) => byte !== 0))) return true;
   const status = neverRunStatusOf(job);
-  return status !== null && wanted[status] && openIndices(shards).length > 0;
+  return status !== null && wanted[status] && shards.flatMap(openIndices).length > 0;
 }

@@ -8,6 +8,7 @@ import { BATCH_PURPOSE, inputBlobKey, keyReused, shownId } from '../files/files.
 import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
 import { assertGoodInput, Ingest, type ReceivedInput } from '../ingest/ingest.js';
 import { MESSAGES_ENDPOINT, MessageRequests } from '../ingest/message-requests.js';
+import { wantsPlan } from '../plan/wants-plan.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
@@ -17,7 +18,7 @@ import { assertInlineItems, encodeInline, type InlineInput } from './inline-inpu
 import { itemsByModel, type Judgement, judge, modelOf, shardsOf } from './judge.js';
 import { assertOptions, internalInput, newJob } from './new-job.js';
 
-/** Up to so many shards a job is planned in the transaction that creates it. */
+/** Up to so many shards a job is planned in the transaction that creates it, when another order gains nothing. */
 const INLINE_PLAN_SHARDS = 64;
 
 export interface CreatedJob {
@@ -217,12 +218,13 @@ export class JobCreation {
     const refused = judgement !== null && judgement.errorCount > 0;
     const nowMs = this.#clock.nowMs();
     const job = newJob({ projectId: attempt.projectId, dialect, input, options, refused, nowMs });
-    const planned = !refused && input.summary.shards.length <= INLINE_PLAN_SHARDS;
+    const { summary } = input;
+    const planned = !refused && summary.shards.length <= INLINE_PLAN_SHARDS && !wantsPlan(summary, options);
     params.signal.throwIfAborted();
     const created = await this.#ledger.createJob({
       job,
       file: params.file,
-      shards: planned ? shardsOf(input.summary, options) : null,
+      shards: planned ? shardsOf(summary, options) : null,
       idempotency: { ...attempt, fingerprint: params.fingerprint },
       nowMs,
     });

@@ -4,6 +4,7 @@ import { Retention } from '../files/retention.js';
 import { Uploads } from '../files/uploads.js';
 import { Finalizer } from '../finalize/finalizer.js';
 import { Ingest } from '../ingest/ingest.js';
+import { WorkPlans } from '../plan/work-plans.js';
 import { Fleet } from './fleet.js';
 import { ItemReader } from './item-reader.js';
 import { JobCreation } from './job-creation.js';
@@ -25,6 +26,7 @@ const SERVICES = [
   Results,
   Retention,
   Uploads,
+  WorkPlans,
 ];
 
 /** Use cases of jobs and files, for every dialect. The ports come from the global `CoreModule`. */

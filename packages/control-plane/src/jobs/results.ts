@@ -21,6 +21,12 @@ export interface ResultsHead {
   readonly lastLine: number | null;
 }
 
+interface Reading {
+  readonly job: JobRecord;
+  readonly wanted: Wanted;
+  readonly signal?: AbortSignal;
+}
+
 const SEGMENTS_PER_QUERY = 64;
 /** Cursors of never-run items, which come last in completion order: `end.<index>`. */
 const END = 'end';
@@ -39,7 +45,7 @@ export class Results {
   async head(job: JobRecord, order: ResultsOrder): Promise<ResultsHead> {
     if (isTerminal(job.state)) return { incomplete: false, lastLine: null };
     if (order === 'completion') return { incomplete: true, lastLine: null };
-    const last = await this.#reader.endedPrefix(job.id);
+    const last = await this.#reader.endedPrefix(job);
     return { incomplete: true, lastLine: last < 0 ? null : last };
   }
 
@@ -52,31 +58,31 @@ export class Results {
     order: ResultsOrder;
     after: string | null;
     wanted: Wanted;
+    signal?: AbortSignal;
   }): AsyncGenerator<Result[]> {
-    const { job, order, after, wanted } = params;
+    const { job, order, after, wanted, signal } = params;
+    const reading = { job, wanted, ...(signal === undefined ? {} : { signal }) };
     return order === 'input'
-      ? this.#inInputOrder(job, parseIndex(after), wanted)
-      : this.#inCompletionOrder(job, parseCursor(after), wanted);
+      ? this.#inInputOrder({ ...reading, fromIndex: parseIndex(after) + 1 })
+      : this.#inCompletionOrder(reading, parseCursor(after));
   }
 
-  async *#inInputOrder(job: JobRecord, afterIndex: number, wanted: Wanted): AsyncGenerator<Result[]> {
-    for await (const items of this.#reader.byOrdinal({ job, fromIndex: afterIndex + 1, wanted })) {
-      yield items.map((item) => ({ item, cursor: null }));
+  async *#inInputOrder(reading: Reading & { fromIndex: number }): AsyncGenerator<Result[]> {
+    for await (const items of this.#reader.inInputOrder(reading)) {
+      if (items.length > 0) yield items.map((item) => ({ item, cursor: null }));
     }
   }
 
-  async *#inCompletionOrder(job: JobRecord, after: Cursor, wanted: Wanted): AsyncGenerator<Result[]> {
+  async *#inCompletionOrder(reading: Reading, after: Cursor): AsyncGenerator<Result[]> {
+    const { job, wanted } = reading;
     if (after.endIndex === null && (wanted.succeeded || wanted.failed)) {
       yield* this.#settled(job.id, after, wanted);
     }
     if (!isTerminal(job.state)) return;
     const neverRun: Wanted = { ...wanted, succeeded: false, failed: false };
-    for await (const items of this.#reader.byOrdinal({
-      job,
-      fromIndex: (after.endIndex ?? -1) + 1,
-      wanted: neverRun,
-    })) {
-      yield items.map((item) => ({ item, cursor: `${END}.${item.index}` }));
+    const fromIndex = (after.endIndex ?? -1) + 1;
+    for await (const items of this.#reader.inInputOrder({ ...reading, fromIndex, wanted: neverRun })) {
+      if (items.length > 0) yield items.map((item) => ({ item, cursor: `${END}.${item.index}` }));
     }
   }
 

@@ -1,4 +1,4 @@
-import { LIMITS, maskToBase64 } from '@batch-infer/contracts';
+import { indexesToBase64, LIMITS, maskToBase64 } from '@batch-infer/contracts';
 import type { Lease } from '@batch-infer/contracts/runner-protocol';
 import type { JobRecord, ShardRecord } from '../ports/records.js';
 
@@ -19,6 +19,7 @@ export function toLease(params: {
     lease_ms: params.leaseMs,
     remaining_ms: Math.max(0, job.expiresAtMs - params.nowMs),
     first_index: shard.first,
+    ...(shard.indexes === undefined ? {} : { indexes: indexesToBase64(shard.indexes) }),
     count: shard.count,
     skip: shard.skip,
     done_mask: maskToBase64(shard.doneMask),

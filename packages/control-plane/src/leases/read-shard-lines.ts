@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
+import { linesBlobKey } from '../plan/work-file.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Ledger } from '../ports/ledger.js';
 import { BLOBS, LEDGER } from '../tokens.js';
@@ -28,7 +29,7 @@ export class ReadShardLines {
     const job = await this.#ledger.getJob({ projectId: shard.projectId, id: shard.jobId });
     if (!job) throw leaseLost(shardId, epoch);
     const lines = await this.#blobs.get({
-      key: job.inputBlobKey,
+      key: linesBlobKey(job),
       offset: shard.offset,
       length: shard.bytes,
       signal,

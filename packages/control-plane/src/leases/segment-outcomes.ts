@@ -1,13 +1,16 @@
 import { decodeSegment, type SegmentHeader } from '@batch-infer/contracts';
 import { DomainError } from '../errors.js';
+import { positionOf } from '../plan/positions.js';
 import type { ItemOutcome, ShardRecord } from '../ports/records.js';
+
+type ShardItems = Pick<ShardRecord, 'first' | 'count' | 'indexes'>;
 
 /**
  * Reads a segment's headers and holds every one against the shard: a runner must not end items that it does not hold.
  * The bodies pass through unread. Of two lines of one item the first counts, for readers too.
  * @throws DomainError `invalid_request`, naming the line.
  */
-export function outcomesOf(segment: Uint8Array, shard: Pick<ShardRecord, 'first' | 'count'>): ItemOutcome[] {
+export function outcomesOf(segment: Uint8Array, shard: ShardItems): ItemOutcome[] {
   const outcomes = new Map<number, ItemOutcome>();
   let line = 0;
   try {
@@ -27,15 +30,11 @@ export function outcomesOf(segment: Uint8Array, shard: Pick<ShardRecord, 'first'
   return [...outcomes.values()];
 }
 
-function faultOf(
-  header: SegmentHeader,
-  bodyBytes: number,
-  shard: Pick<ShardRecord, 'first' | 'count'>,
-): string | null {
+function faultOf(header: SegmentHeader, bodyBytes: number, shard: ShardItems): string | null {
   if (typeof header !== 'object' || header === null) return 'has a header that is not an object';
   if (!Number.isInteger(header.i)) return 'has no item index "i"';
-  if (header.i < shard.first || header.i >= shard.first + shard.count)
-    return 'names an item outside of the shard';
+  const position = positionOf(shard, header.i);
+  if (position < 0 || position >= shard.count) return 'names an item outside of the shard';
   if (typeof header.c !== 'string' || header.c === '') return 'has no custom id "c"';
   if (typeof header.ok !== 'boolean') return 'has no outcome "ok"';
   if (header.ok && bodyBytes === 0) return 'has no body although the item succeeded';

@@ -2,6 +2,7 @@ import { hasBit, LIMITS, newId } from '@batch-infer/contracts';
 import type { SettleResponse } from '@batch-infer/contracts/runner-protocol';
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
+import { positionOf } from '../plan/positions.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
@@ -87,7 +88,7 @@ export class SettleSegment {
 
   #countItems(outcomes: readonly ItemOutcome[], shard: ShardRecord): void {
     for (const { index, ok } of outcomes) {
-      if (!hasBit(shard.doneMask, index - shard.first)) {
+      if (!hasBit(shard.doneMask, positionOf(shard, index))) {
         this.#metrics.itemsEnded.inc({ status: ok ? 'succeeded' : 'failed' });
       }
     }

@@ -65,7 +65,7 @@ async function* linesOf(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
 function takeLine(options: ReadOptions, position: number, bytes: Buffer): void {
   const { run, memory } = options;
   const { lease } = run;
-  const index = lease.first_index + position;
+  const index = run.indexAt(position);
   const read = readerOf(run)(bytes);
   const path = read?.url ?? lease.endpoint ?? DEFAULT_ENDPOINT;
   const customId = read?.customId ?? String(index);

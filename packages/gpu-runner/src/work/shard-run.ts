@@ -1,4 +1,4 @@
-import { hasBit, type Mask, maskFromBase64 } from '@batch-infer/contracts';
+import { hasBit, indexesFromBase64, type Mask, maskFromBase64 } from '@batch-infer/contracts';
 import type { Lease } from '@batch-infer/contracts/runner-protocol';
 import type { Settler } from '../loop/settler.js';
 import type { WorkItem } from './item.js';
@@ -26,6 +26,8 @@ export class ShardRun {
   /** Ends the reading of lines. */
   readonly reading = new AbortController();
   readonly #done: Mask;
+  /** Of shards whose items do not stand side by side in the input. */
+  readonly #indexes: Uint32Array | null;
 
   constructor(lease: Lease, settler: Settler, claimedAtMs: number) {
     this.lease = lease;
@@ -33,10 +35,16 @@ export class ShardRun {
     this.leaseEndsAtMs = claimedAtMs + lease.lease_ms;
     this.jobEndsAtMs = claimedAtMs + lease.remaining_ms;
     this.#done = maskFromBase64(lease.done_mask);
+    this.#indexes = lease.indexes === undefined ? null : indexesFromBase64(lease.indexes);
     let undecided = 0;
     for (let position = 0; position < lease.count; position += 1)
       if (!hasBit(this.#done, position)) undecided += 1;
     this.undecided = undecided;
+  }
+
+  /** Input index of the item on a line of the shard. */
+  indexAt(position: number): number {
+    return this.#indexes?.[position] ?? this.lease.first_index + position;
   }
 
   /** False for items that had ended before this lease. */

@@ -188,7 +188,7 @@ export class JobsController {
     reply: FastifyReply,
   ): Promise<void> {
     const job = await this.#jobs.get(projectId, id);
-    const batches = this.#results.read({ job, order, after, wanted });
+    const batches = this.#results.read({ job, order, after, wanted, signal: clientSignal(reply) });
     const { incomplete, lastLine } = await this.#results.head(job, order);
     reply.header('content-type', 'application/x-ndjson; charset=utf-8');
     if (incomplete) reply.header(INCOMPLETE_HEADER, 'true');
