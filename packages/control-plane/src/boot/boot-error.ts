@@ -9,5 +9,5 @@ export function codeOf(error: unknown): string {
   if ('code' in error && typeof error.code === 'string') return error.code;
   // A connection that was tried on several addresses fails with one error for each.
   if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
-  return error.name;
+  return error.cause instanceof Error ? codeOf(error.cause) : error.name;
 }

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { LOGGER } from '../tokens.js';
 import { toAnthropicAnswer } from './anthropic/anthropic-problem.js';
 import { dialectOf } from './dialect.js';
+import { OutageLog } from './outage-log.js';
 import { toDomainError, toProblem } from './problem.js';
 import { ClientGoneError } from './request-context.js';
 
@@ -11,6 +12,7 @@ import { ClientGoneError } from './request-context.js';
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   readonly #logger: Logger;
+  readonly #outages = new OutageLog();
 
   constructor(@Inject(LOGGER) logger: Logger) {
     this.#logger = logger;
@@ -28,7 +30,7 @@ export class ProblemFilter implements ExceptionFilter {
     const domain = toDomainError(error);
     const answer = dialectOf(request) === 'anthropic' ? toAnthropicAnswer : toProblem;
     const { status, headers, body } = answer(domain, request.id);
-    if (status >= 500) {
+    if (status >= 500 && this.#outages.mayLog(domain.code)) {
       this.#logger.error(
         {
           requestId: request.id,

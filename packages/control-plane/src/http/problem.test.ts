@@ -4,6 +4,7 @@ import { NotFoundException } from '@nestjs/common';
 import { describe, expect, it } from 'vitest';
 import { DomainError } from '../errors.js';
 import { StorageFullError } from '../ports/blobs.js';
+import { StoreUnavailableError } from '../ports/outage.js';
 import { toProblem } from './problem.js';
 
 describe('toProblem', () => {
@@ -38,7 +39,7 @@ describe('toProblem', () => {
     [new NotFoundException('Cannot GET /canary'), 404, 'not_found'],
     [new StorageFullError('canary'), 507, 'storage_full'],
     [Object.assign(new Error('canary'), { code: 'ECONNREFUSED' }), 503, 'unavailable'],
-    [new Error('canary', { cause: Object.assign(new Error('x'), { code: '57P01' }) }), 503, 'unavailable'],
+    [new Error('canary', { cause: new StoreUnavailableError('canary') }), 503, 'unavailable'],
     [
       Object.assign(new Error('canary'), { statusCode: 415, code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE' }),
       415,

@@ -3,6 +3,7 @@ import type { Problem } from '@batch-infer/contracts/native';
 import { HttpException } from '@nestjs/common';
 import { DomainError } from '../errors.js';
 import { BlobMissingError, StorageFullError } from '../ports/blobs.js';
+import { StoreUnavailableError } from '../ports/outage.js';
 
 /** An error as it goes over the wire: `application/problem+json` with OpenAI's `error` object beside it. */
 export interface ProblemAnswer {
@@ -86,19 +87,11 @@ const OUTAGE_CODES: ReadonlySet<unknown> = new Set([
   'EAI_AGAIN',
   'EHOSTUNREACH',
   'SQLITE_BUSY',
-  // PostgreSQL: connection failures, too many connections, shutting down, starting up.
-  '08000',
-  '08001',
-  '08003',
-  '08006',
-  '53300',
-  '57P01',
-  '57P02',
-  '57P03',
 ]);
 
 function isOutage(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
+  if (error instanceof StoreUnavailableError) return true;
   if ('code' in error && OUTAGE_CODES.has(error.code)) return true;
   if (error instanceof AggregateError && error.errors.some(isOutage)) return true;
   return isOutage(error.cause);

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StorageFullError } from '../ports/blobs.js';
-import { type Database, isTransient, openDatabase } from './dialect.js';
+import { type Database, isOutage, isTransient, openDatabase } from './dialect.js';
 import { migrate } from './migrate.js';
 import { range } from './world-conformance.js';
 
@@ -101,6 +101,25 @@ describe('an error', () => {
     ['ECONNREFUSED', false],
   ])('with the code %s is transient: %s', (code, transient) => {
     expect(isTransient(failure(code))).toBe(transient);
+  });
+
+  it.each([
+    ['ECONNREFUSED', true],
+    ['ECONNRESET', true],
+    ['57P01', true],
+    ['08006', true],
+    ['53300', true],
+    ['57014', true],
+    ['53100', false],
+    ['23505', false],
+    ['40P01', false],
+    ['42601', false],
+  ])('with the code %s is an outage: %s', (code, outage) => {
+    expect(isOutage(failure(code))).toBe(outage);
+  });
+
+  it('without a code comes from the connection', () => {
+    expect(isOutage(new Error('Connection terminated unexpectedly'))).toBe(true);
   });
 
   it('that is none is not transient', () => {

@@ -13,6 +13,7 @@ import {
 } from 'kysely';
 import type { Pool } from 'pg';
 import { StorageFullError } from '../ports/blobs.js';
+import { StoreUnavailableError } from '../ports/outage.js';
 import type { Schema } from './schema.js';
 
 /** Everything in which the two databases differ stands in this file. */
@@ -187,9 +188,9 @@ function withStorableText(pool: Pool): PostgresPool {
     options: pool.options,
     end: () => pool.end(),
     connect: async () => {
-      const client = await pool.connect();
+      const client = await pool.connect().catch(rethrow);
       const query = (text: string, parameters: readonly unknown[]) =>
-        client.query(text, parameters.map(toStorable));
+        client.query(text, parameters.map(toStorable)).catch(rethrow);
       return Object.assign(Object.create(client), { query });
     },
   };
@@ -229,6 +230,21 @@ async function transact<T>(
     }
     await delay(Math.random() * Math.min(5 * 2 ** attempt, 500));
   }
+}
+
+/** What PostgreSQL says when it cannot answer now: connections, resources, operators, statements cut by their time. */
+const OUTAGE_STATES = /^(?:08|53[^1]|57P|58|25P03|57014)/;
+
+/** Whether the server is away or busy with itself. Errors without a state of SQL's come from the connection. */
+export function isOutage(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = codeOf(error);
+  return !/^[0-9A-Z]{5}$/.test(code) || OUTAGE_STATES.test(code);
+}
+
+function rethrow(error: unknown): never {
+  if (!isOutage(error)) throw error;
+  throw new StoreUnavailableError('The database does not answer.', { cause: error });
 }
 
 function codeOf(error: unknown): string {

@@ -1,5 +1,6 @@
 import type { OfferPublisher } from '@batch-infer/transport';
 import { Inject, Injectable } from '@nestjs/common';
+import { codeOf } from '../../boot/boot-error.js';
 import type { Blobs } from '../../ports/blobs.js';
 import type { Ledger } from '../../ports/ledger.js';
 import { BLOBS, LEDGER, OFFER_PUBLISHER } from '../../tokens.js';
@@ -77,9 +78,4 @@ async function check(name: string, ask: () => Promise<void>): Promise<Check> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown';
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
 }
