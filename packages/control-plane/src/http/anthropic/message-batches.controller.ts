@@ -114,7 +114,13 @@ export class MessageBatchesController {
         `Message batch ${id} has no results yet: it is still processing. Ask again when processing_status is "ended".`,
       );
     }
-    const batches = this.#results.read({ job, order: 'input', after: null, wanted: EVERYTHING });
+    const batches = this.#results.read({
+      job,
+      order: 'input',
+      after: null,
+      wanted: EVERYTHING,
+      signal: clientSignal(reply),
+    });
     reply.header('content-type', 'application/x-jsonl; charset=utf-8');
     // A failure while it streams destroys the socket: a cut answer must not look whole.
     await reply.send(Readable.from(toMessageResultLines(batches), { objectMode: false }));
