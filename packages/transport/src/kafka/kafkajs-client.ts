@@ -1,4 +1,6 @@
-import { Kafka, type KafkaConfig, logLevel, type SASLOptions } from 'kafkajs';
+import { connect as connectTcp, isIP } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { type ISocketFactory, Kafka, type KafkaConfig, logLevel, type SASLOptions } from 'kafkajs';
 import type { KafkaClient } from './kafka-client.js';
 import type { KafkaLogger } from './kafka-logger.js';
 import type { KafkaOptions, KafkaSasl, KafkaTls } from './kafka-options.js';
@@ -50,6 +52,7 @@ function kafkajsConfig(
     clientId: options.clientId,
     brokers,
     connectionTimeout: options.connectionTimeoutMs,
+    socketFactory: openSocket,
     retry: { initialRetryTime: 200, maxRetryTime: 1_000, retries },
     ...(options.tls && { ssl: tlsConfig(options.tls) }),
     ...(options.sasl && { sasl: saslConfig(options.sasl) }),
@@ -62,6 +65,20 @@ function kafkajsConfig(
       ),
   };
 }
+
+const KEEP_ALIVE_DELAY_MS = 60_000;
+
+/**
+ * As kafkajs does it, without a limit on listeners: while a broker is away it ends the same unconnected socket again and
+ * again, each time with one more listener, and Node warns of a leak that ends with the socket.
+ */
+const openSocket: ISocketFactory = ({ host, port, ssl, onConnect }) => {
+  const servername = isIP(host) === 0 ? { servername: host } : {};
+  const socket = ssl
+    ? connectTls({ host, port, ...servername, ...ssl }, onConnect)
+    : connectTcp({ host, port }, onConnect);
+  return socket.setMaxListeners(0).setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
+};
 
 const tlsConfig = (tls: KafkaTls) => ({
   ...(tls.ca !== null && { ca: [tls.ca] }),

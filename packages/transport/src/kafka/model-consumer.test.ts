@@ -111,7 +111,7 @@ async function subscribe(handle: OfferHandler = async () => ({ outcome: 'taken' 
 }
 
 beforeEach(() => {
-  vi.useFakeTimers();
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
   consumers.length = 0;
   topics = new Map([highTopic, normalTopic, lowTopic].map((topic) => [topic, 12]));
   brokerFailure = null;

@@ -38,6 +38,7 @@ export class OfferReader {
   readonly #limiter = new RateLimiter();
   /** Taken, but not committed yet, by partition: the commit failed or is under way. */
   #uncommitted = new Map<string, PartitionPosition>();
+  #committing: Promise<void> | null = null;
 
   constructor(params: OfferReaderParams) {
     this.#params = params;
@@ -45,38 +46,51 @@ export class OfferReader {
 
   async read(batch: ReceivedBatch, consumer: KafkaConsumer): Promise<void> {
     for (const record of batch.records) {
-      if (!batch.isCurrent() || this.#params.pauses.isHeld(batch)) return;
+      if (!batch.isCurrent() || this.#params.pauses.isHeld(batch)) break;
       const done = await this.#readRecord(record, batch);
-      if (!done) return;
+      if (!done) break;
       batch.advance(record.offset);
       this.#uncommitted.set(keyOf(batch), positionAfter(record, batch));
-      await this.commitLeftovers(consumer);
+      void this.commitLeftovers(consumer);
     }
+    await this.#committing;
   }
 
-  /** Commits what is taken and not committed. Failures are logged only: the offers come again and are refused. */
-  async commitLeftovers(consumer: KafkaConsumer): Promise<void> {
-    const positions = [...this.#uncommitted.entries()];
-    if (positions.length === 0) return;
-    try {
-      const commit = consumer.commit(positions.map(([, position]) => position));
-      await withDeadline(commit, { timeoutMs: COMMIT_LIMIT_MS, what: 'committing offsets' });
-      for (const [key, position] of positions) {
-        if (this.#uncommitted.get(key) === position) this.#uncommitted.delete(key);
-      }
-    } catch (error) {
-      this.#limiter.limit('commit', (suppressed) =>
-        this.#params.logger.warn(
-          { model: this.#params.model, reason: reasonOf(error), suppressed },
-          'Kafka offsets were not committed; their offers may come again',
-        ),
-      );
-    }
+  /**
+   * Commits what is taken and not committed, one commit at a time for all partitions: what is taken while one is under
+   * way goes with the next. Never rejects: what is not committed comes again and is refused.
+   */
+  commitLeftovers(consumer: KafkaConsumer): Promise<void> {
+    this.#committing ??= this.#commitAll(consumer).finally(() => {
+      this.#committing = null;
+    });
+    return this.#committing;
   }
 
   /** After a rebalance the partitions may be another runner's, who has read on from the last commit. */
   forgetUncommitted(): void {
     this.#uncommitted = new Map();
+  }
+
+  async #commitAll(consumer: KafkaConsumer): Promise<void> {
+    while (this.#uncommitted.size > 0) {
+      const positions = [...this.#uncommitted];
+      try {
+        const commit = consumer.commit(positions.map(([, position]) => position));
+        await withDeadline(commit, { timeoutMs: COMMIT_LIMIT_MS, what: 'committing offsets' });
+      } catch (error) {
+        this.#limiter.limit('commit', (suppressed) =>
+          this.#params.logger.warn(
+            { model: this.#params.model, reason: reasonOf(error), suppressed },
+            'Kafka offsets were not committed; their offers may come again',
+          ),
+        );
+        return;
+      }
+      for (const [key, position] of positions) {
+        if (this.#uncommitted.get(key) === position) this.#uncommitted.delete(key);
+      }
+    }
   }
 
   /** Whether the record is done with. */

@@ -36,20 +36,26 @@ export class PriorityGate {
     const admitted = await this.#wait(priority);
     if (!admitted) return null;
     try {
-      // Shut between being admitted and getting here.
-      return this.#open ? await work() : null;
+      return await work();
     } finally {
       this.#occupied = false;
-      this.#admitNext();
+      this.#admitLater();
     }
   }
 
   #wait(priority: Priority): Promise<boolean> {
     return new Promise((resolve) => {
       this.#waiters.push({ rank: PRIORITIES.indexOf(priority), admit: resolve });
-      // Later, so that the batches of one fetch, which come in the same tick, are all in line before the first passes.
-      queueMicrotask(() => this.#admitNext());
+      this.#admitLater();
     });
+  }
+
+  /**
+   * Later, so that all batches of one fetch, which come in the same tick, are in line before the first passes, and so that
+   * a batch of high priority is in line again with its next record.
+   */
+  #admitLater(): void {
+    setImmediate(() => this.#admitNext());
   }
 
   #admitNext(): void {
