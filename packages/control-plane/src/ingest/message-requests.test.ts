@@ -171,6 +171,25 @@ describe('requests of a message batch as lines', () => {
     await expect(read('{"requests":[{"a":1}')).rejects.toMatchObject({ code: 'invalid_json' });
   });
 
+  it('refuses a body beyond its limit as soon as it is', async () => {
+    const megabyte = Buffer.alloc(1 << 20, ' ');
+    let sent = 0;
+    const endless = Readable.from(
+      (function* () {
+        for (;;) {
+          sent += megabyte.length;
+          yield megabyte;
+        }
+      })(),
+    );
+    const reading = async () => {
+      for await (const _ of new MessageRequests().linesOf(endless));
+    };
+    await expect(reading()).rejects.toMatchObject({ code: 'body_too_large' });
+    expect(sent).toBeLessThan(LIMITS.messageBatchBytes + 32 * megabyte.length);
+    endless.destroy();
+  });
+
   it('counts the limit of a batch, not of a file', async () => {
     const one = JSON.stringify(request('ID'));
     const body = `{"requests":[${Array.from({ length: 100_001 }, (_, index) => one.replace('ID', String(index))).join(',')}]}`;
