@@ -58,6 +58,12 @@ export const ERROR_RULES = {
     retryable: false,
   },
   not_found: { status: 404, type: 'not_found_error', title: 'Not found', retryable: false },
+  model_not_served: {
+    status: 404,
+    type: 'not_found_error',
+    title: 'No runner serves the model',
+    retryable: false,
+  },
   lease_lost: {
     status: 409,
     type: 'invalid_request_error',
@@ -71,6 +77,13 @@ export const ERROR_RULES = {
     title: 'Something went wrong on our side',
     retryable: true,
   },
+  answer_not_ready: {
+    status: 504,
+    type: 'timeout_error',
+    title: 'The answer is not there yet',
+    retryable: true,
+  },
+  item_not_run: { status: 502, type: 'server_error', title: 'The request was not run', retryable: true },
   unavailable: { status: 503, type: 'server_error', title: 'The service cannot answer now', retryable: true },
   storage_full: { status: 507, type: 'server_error', title: 'The storage is full', retryable: false },
   shutting_down: { status: 503, type: 'server_error', title: 'The server is shutting down', retryable: true },

@@ -60,6 +60,12 @@ export const LIMITS = {
   /** Charged attempts of one item. */
   maxAttemptsDefault: 3,
   maxAttemptsMax: 10,
+  /**
+   * How long a plain request (`/v1/chat/completions` and the like) waits for its answer, and at most by its own wish.
+   * Official SDKs give up after 600 seconds; a retry must find the job within `implicitRetryWindowMs`.
+   */
+  syncWaitMs: 590_000,
+  syncWaitMaxMs: 3_600_000,
   /** Long poll of `GET /v1/jobs/{id}?wait=`, in seconds. */
   waitMaxSeconds: 60,
   /** Page size of native and OpenAI lists. */

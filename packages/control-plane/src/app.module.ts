@@ -9,6 +9,7 @@ import { HealthController } from './http/health/health.controller.js';
 import { NativeModule } from './http/native/native.module.js';
 import { OpenAiModule } from './http/openai/openai.module.js';
 import { RunnerModule } from './http/runner/runner.module.js';
+import { SyncModule } from './http/sync/sync.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { LeasesModule } from './leases/leases.module.js';
 
@@ -17,7 +18,7 @@ import { LeasesModule } from './leases/leases.module.js';
 export class AppModule {
   static forPorts(ports: CorePorts): DynamicModule {
     const api = ports.config.roles.includes('api')
-      ? [NativeModule, OpenAiModule, AnthropicModule, AccessModule, RunnerModule]
+      ? [NativeModule, OpenAiModule, AnthropicModule, SyncModule, AccessModule, RunnerModule]
       : [];
     return {
       module: AppModule,

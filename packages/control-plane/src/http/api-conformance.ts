@@ -36,6 +36,7 @@ import { ProblemFilter } from './error-filter.js';
 import { NativeModule } from './native/native.module.js';
 import { OpenAiModule } from './openai/openai.module.js';
 import { registerRequestContext } from './request-context.js';
+import { SyncModule } from './sync/sync.module.js';
 
 /** What a pretended engine says to one line. */
 export interface Answer {
@@ -115,7 +116,7 @@ export async function openTestApi(settings: Readonly<Record<string, string>> = {
   @Module({ providers: ports, exports: ports.map(({ provide }) => provide) })
   class TestCoreModule {}
   @Module({
-    imports: [TestCoreModule, NativeModule, OpenAiModule, AnthropicModule],
+    imports: [TestCoreModule, NativeModule, OpenAiModule, AnthropicModule, SyncModule],
     providers: [{ provide: APP_FILTER, useClass: ProblemFilter }],
   })
   class TestAppModule {}

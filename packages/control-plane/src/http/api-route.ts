@@ -10,7 +10,16 @@ export interface ApiRoute {
   readonly path: string;
   readonly operationId: string;
   readonly summary: string;
-  readonly tag: 'jobs' | 'files' | 'batches' | 'message batches' | 'access' | 'server' | 'runner protocol';
+  readonly tag:
+    | 'jobs'
+    | 'files'
+    | 'batches'
+    | 'message batches'
+    | 'synchronous'
+    | 'webhooks'
+    | 'access'
+    | 'server'
+    | 'runner protocol';
   /** Authentication goes by it: a route that is not in this table answers nobody. */
   readonly scope: RouteScope;
   /** Query parameters and what they do. */

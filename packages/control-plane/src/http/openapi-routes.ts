@@ -3,6 +3,7 @@ import { ANTHROPIC_ROUTES } from './anthropic/anthropic-routes.js';
 import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
 import { UPLOAD_ROUTES } from './openai/upload-routes.js';
+import { SYNC_ROUTES } from './sync/sync-routes.js';
 
 const model = {
   type: 'object',
@@ -393,5 +394,6 @@ export const API_ROUTES: readonly ApiRoute[] = [
   },
   ...UPLOAD_ROUTES,
   ...ANTHROPIC_ROUTES,
+  ...SYNC_ROUTES,
   ...ACCESS_ROUTES,
 ];

@@ -60,7 +60,7 @@ async function findByContent<T>(session: TransactionSession, params: Claim<T>): 
   if (claim.isRetry) {
     const row = await session.db
       .selectFrom('idempotency')
-      .select('record_id')
+      .select(['id', 'record_id'])
       .where('project_id', '=', claim.projectId)
       .where('route', '=', claim.route)
       .where('fingerprint', '=', claim.fingerprint)
@@ -71,7 +71,11 @@ async function findByContent<T>(session: TransactionSession, params: Claim<T>): 
       .limit(1)
       .executeTakeFirst();
     const record = row === undefined ? null : await params.find(row.record_id);
-    if (record !== null) return record;
+    if (row !== undefined && record !== null) {
+      // A chain of retries is one request, however long each of them waited.
+      await session.db.updateTable('idempotency').set({ created_at: nowMs }).where('id', '=', row.id).execute();
+      return record;
+    }
   }
   await session.db.insertInto('idempotency').values(rowOf(params)).execute();
   return null;

@@ -21,7 +21,7 @@ export function toAnthropicAnswer(error: unknown, requestId: string): AnthropicA
     headers: { ...headers, 'content-type': 'application/json; charset=utf-8' },
     body: {
       type: 'error',
-      error: { type: typeOf(status), message: domain.message },
+      error: { type: errorTypeOf(status), message: domain.message },
       request_id: requestId,
       x_batch_infer: {
         code: domain.code,
@@ -42,5 +42,6 @@ const BY_STATUS: Readonly<Record<number, AnthropicErrorType>> = {
   529: 'overloaded_error',
 };
 
-const typeOf = (status: number): AnthropicErrorType =>
+/** Anthropic's name for errors of a status. */
+export const errorTypeOf = (status: number): AnthropicErrorType =>
   BY_STATUS[status] ?? (status >= 500 ? 'api_error' : 'invalid_request_error');

@@ -1,0 +1,55 @@
+import type { Endpoint } from '@batch-infer/contracts';
+import { KEEP_ALIVE, toEvent } from '../events/server-sent-events.js';
+import { toMessageEvents } from './message-events.js';
+
+/** How an endpoint's answer is told as a stream. It comes at once when it is whole: nothing of it is faked. */
+export interface StreamDialect {
+  /** Sent while there is no answer. */
+  readonly keepAlive: string;
+  /** The events of a whole answer. */
+  events(body: JsonObject, options: { readonly includeUsage: boolean }): string[];
+  /** An error that comes when the stream has begun; `body` is the error body of a plain answer. */
+  error(body: unknown): string;
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+const DONE = toEvent({ data: '[DONE]' });
+
+const openAi = (toChunk: (body: JsonObject) => JsonObject): StreamDialect => ({
+  keepAlive: KEEP_ALIVE,
+  events: (body, { includeUsage }) => {
+    const { usage, ...chunk } = toChunk(body);
+    const event = (value: object) => toEvent({ data: JSON.stringify(value) });
+    // Asked for, the usage stands in a chunk of its own that has no choices.
+    if (!includeUsage) return [event({ ...chunk, usage: usage ?? null }), DONE];
+    return [event({ ...chunk, usage: null }), event({ ...chunk, choices: [], usage: usage ?? null }), DONE];
+  },
+  error: (body) => toEvent({ data: JSON.stringify(errorOf(body)) }) + DONE,
+});
+
+/** Beside OpenAI's `error` object, a problem says much that no stream reader looks for. */
+const errorOf = (body: unknown): unknown =>
+  typeof body === 'object' && body !== null && 'error' in body ? { error: body.error } : body;
+
+const listOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value : []);
+
+function toChatChunk(body: JsonObject): JsonObject {
+  const choices = listOf(body.choices).map(({ message, ...choice }) => {
+    const { tool_calls: calls, ...delta } = (message ?? {}) as JsonObject;
+    const numbered = listOf(calls).map((call, index) => ({ index, ...call }));
+    return { ...choice, delta: numbered.length === 0 ? delta : { ...delta, tool_calls: numbered } };
+  });
+  return { ...body, object: 'chat.completion.chunk', choices };
+}
+
+/** Endpoints whose answers can be streamed. A whole response of `/v1/responses` would need dozens of made-up events. */
+export const STREAMS: Partial<Record<Endpoint, StreamDialect>> = {
+  '/v1/chat/completions': openAi(toChatChunk),
+  '/v1/completions': openAi((body) => body),
+  '/v1/messages': {
+    keepAlive: toEvent({ name: 'ping', data: '{"type": "ping"}' }),
+    events: toMessageEvents,
+    error: (body) => toEvent({ name: 'error', data: JSON.stringify(body) }),
+  },
+};

@@ -1,0 +1,72 @@
+import { type Endpoint, LIMITS } from '@batch-infer/contracts';
+import type { FastifyRequest } from 'fastify';
+import { DomainError } from '../../errors.js';
+import { headerOf } from '../request-context.js';
+import { type JsonObject, STREAMS, type StreamDialect } from './streams.js';
+
+/** The job behind an answer; on errors as well. */
+export const JOB_ID_HEADER = 'x-batch-infer-job-id';
+/** How long to wait for the answer, in milliseconds. */
+const WAIT_HEADER = 'x-batch-infer-wait-ms';
+/** `true`: a client that goes away wants no answer any more. */
+const CANCEL_HEADER = 'x-batch-infer-cancel-on-disconnect';
+
+/** What a plain request asks for. */
+export interface SyncRequest {
+  /** What the engine gets: without what only concerns the way back. */
+  readonly body: JsonObject;
+  /** `null`: one JSON answer. */
+  readonly stream: { readonly dialect: StreamDialect; readonly includeUsage: boolean } | null;
+  readonly waitMs: number;
+  readonly cancelOnDisconnect: boolean;
+}
+
+/** @throws DomainError `invalid_request`, `invalid_parameter` */
+export function readSyncRequest(request: FastifyRequest, endpoint: Endpoint): SyncRequest {
+  const sent = request.body;
+  if (typeof sent !== 'object' || sent === null || Array.isArray(sent)) {
+    throw new DomainError('invalid_request', 'The body must be a JSON object.');
+  }
+  const { stream, stream_options: streamOptions, ...body } = sent as JsonObject;
+  if (body.background === true) {
+    throw new DomainError(
+      'invalid_parameter',
+      'background must not be true here: make a job with POST /v1/jobs, or a batch with POST /v1/batches.',
+      { param: 'background' },
+    );
+  }
+  return {
+    body,
+    stream: stream === true ? streamOf(endpoint, streamOptions) : null,
+    waitMs: waitMsOf(headerOf(request, WAIT_HEADER)),
+    cancelOnDisconnect: headerOf(request, CANCEL_HEADER) === 'true',
+  };
+}
+
+function streamOf(endpoint: Endpoint, options: unknown): NonNullable<SyncRequest['stream']> {
+  const dialect = STREAMS[endpoint];
+  if (dialect === undefined) {
+    throw new DomainError(
+      'invalid_parameter',
+      `stream must not be true for ${endpoint}: answers come when they are whole. Send the request without stream.`,
+      { param: 'stream' },
+    );
+  }
+  const includeUsage =
+    typeof options === 'object' &&
+    options !== null &&
+    'include_usage' in options &&
+    options.include_usage === true;
+  return { dialect, includeUsage };
+}
+
+function waitMsOf(text: string | undefined): number {
+  if (text === undefined) return LIMITS.syncWaitMs;
+  const waitMs = Number(text);
+  if (/^\d{1,8}$/.test(text) && waitMs <= LIMITS.syncWaitMaxMs) return waitMs;
+  throw new DomainError(
+    'invalid_parameter',
+    `${WAIT_HEADER} must be milliseconds, at most ${LIMITS.syncWaitMaxMs}.`,
+    { param: WAIT_HEADER },
+  );
+}
