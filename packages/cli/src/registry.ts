@@ -28,6 +28,9 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: { summary: 'start the server (control plane)', load: () => import('./commands/serve.js') },
   runner: { summary: 'start a runner beside your engines', load: () => import('./commands/runner.js') },
   runners: { summary: 'list live runners', load: () => import('./commands/runners.js') },
+  keys: { summary: 'make, list, revoke and rotate API keys', load: () => import('./commands/keys.js') },
+  projects: { summary: 'make, list and change projects', load: () => import('./commands/projects.js') },
+  whoami: { summary: 'show the project and scopes of the key', load: () => import('./commands/whoami.js') },
   config: {
     summary: 'show the settings and where they come from',
     load: () => import('./commands/config.js'),

@@ -1,4 +1,5 @@
 import type { RunnerView } from '@batch-infer/contracts/runner-protocol';
+import { type Caller, KeysApi, ProjectsApi, whoami } from './access.js';
 import { type BatchInferOptions, resolveOptions } from './config.js';
 import { HttpClient } from './http/http-client.js';
 import { JobsApi } from './jobs.js';
@@ -25,6 +26,12 @@ export class BatchInfer {
   readonly runners: { list(options?: RequestOptions): Promise<Runner[]> };
   /** The models that jobs can name now. */
   readonly models: { list(options?: RequestOptions): Promise<Model[]> };
+  /** API keys; needs the scope `admin`. */
+  readonly keys: KeysApi;
+  /** Projects; needs an `admin` key of all projects. */
+  readonly projects: ProjectsApi;
+  /** Whose key it is that this client uses. */
+  readonly whoami: (options?: RequestOptions) => Promise<Caller>;
   /** Origin of the server. */
   readonly baseUrl: string;
 
@@ -34,6 +41,9 @@ export class BatchInfer {
     this.baseUrl = http.baseUrl;
     this.jobs = new JobsApi(http);
     this.runners = { list: (request) => listRunners(http, request) };
+    this.keys = new KeysApi(http);
+    this.projects = new ProjectsApi(http);
+    this.whoami = (request) => whoami(http, request);
     this.models = { list: (request) => listModels(http, request) };
   }
 

@@ -1,4 +1,15 @@
 /** The client library of batch-infer. Runs wherever `fetch` runs; what needs a file system stands behind `/node`. */
+export type {
+  ApiKey,
+  ApiKeyScope,
+  Caller,
+  CreateApiKeyParams,
+  CreatedApiKey,
+  KeysApi,
+  Project,
+  ProjectParams,
+  ProjectsApi,
+} from './access.js';
 export { BatchInfer } from './client.js';
 export { type BatchInferOptions, DEFAULT_BASE_URL } from './config.js';
 export {

@@ -33,6 +33,11 @@ export class Settings {
     return source !== undefined && source !== 'default';
   }
 
+  /** Where the value comes from; undefined without one. */
+  sourceOf(flag: string): string | undefined {
+    return this.#values.get(flag)?.source;
+  }
+
   switch(flag: string): boolean {
     const value = this.#values.get(flag)?.value ?? false;
     if (typeof value === 'boolean') return value;

@@ -13,7 +13,7 @@ import { Watchdog } from './watchdog.js';
 
 /** One call, before it is sent. */
 export interface Call {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean | null | undefined>>;
   /** A JSON text. */

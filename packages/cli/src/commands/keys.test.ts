@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type ControlPlane,
+  parseControlPlaneConfig,
+  silentLogger,
+  startControlPlane,
+} from '@batch-infer/control-plane';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { memoryIo } from '../../test-support/fixtures.js';
+import { runCli } from '../cli.js';
+
+let folder: string;
+let servers: ControlPlane[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'batch-infer-cli-keys-'));
+  servers = [];
+});
+
+afterEach(async () => {
+  for (const server of servers) await server.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function run(parameters: string[], environment: Record<string, string> = {}) {
+  const io = memoryIo(environment, folder);
+  const code = await runCli(parameters, io);
+  return { code, out: io.out(), error: io.error() };
+}
+
+async function serve(): Promise<string> {
+  const config = parseControlPlaneConfig({ BATCH_INFER_DATA: folder, BATCH_INFER_PORT: '0' });
+  const server = await startControlPlane(config, { logger: silentLogger() });
+  servers.push(server);
+  return server.url;
+}
+
+describe('keys', () => {
+  it('the first one is made in the data folder; with it all others through the server', async () => {
+    const first = await run([
+      'keys',
+      'create',
+      '--data',
+      folder,
+      '--name',
+      'root',
+      '--project',
+      '*',
+      '--scopes',
+      'admin',
+    ]);
+    expect([first.code, first.error]).toEqual([0, expect.stringContaining('shown only now')]);
+    const admin = first.out.trim();
+    expect(admin).toMatch(/^bi_[0-9a-f]{32}_\w{33}$/);
+    const environment = { BATCH_INFER_BASE_URL: await serve(), BATCH_INFER_API_KEY: admin };
+    expect(await run(['whoami'], { BATCH_INFER_BASE_URL: environment.BATCH_INFER_BASE_URL })).toMatchObject({
+      code: 4,
+    });
+    expect((await run(['whoami'], environment)).out).toMatch(/project {2}\*\n {2}scopes {3}runner, admin/);
+
+    expect((await run(['projects', 'create', 'evals', '--weight', '2'], environment)).out).toMatch(
+      /evals +evals +2 +none/,
+    );
+    const made = await run(
+      ['keys', 'create', '--json', '--project', 'evals', '--expires-in', '90d'],
+      environment,
+    );
+    const key = JSON.parse(made.out);
+    expect(key).toMatchObject({ project_id: 'evals', scopes: ['read', 'write'] });
+    const asUser = { ...environment, BATCH_INFER_API_KEY: key.key };
+    expect((await run(['list'], asUser)).code).toBe(0);
+    expect(await run(['keys', 'list'], asUser)).toMatchObject({
+      code: 4,
+      error: expect.stringContaining('admin'),
+    });
+
+    const rotated = await run(['keys', 'rotate', key.id, '-q', '--overlap', '0s'], environment);
+    expect((await run(['whoami'], asUser)).code).toBe(4);
+    expect((await run(['whoami'], { ...environment, BATCH_INFER_API_KEY: rotated.out.trim() })).code).toBe(0);
+    const listed = await run(['keys', 'list'], environment);
+    expect(listed).toMatchObject({ code: 0, error: '' });
+    expect(listed.out).toMatch(/root +\* +admin +active/);
+    const [newest = ''] = (await run(['keys', 'list', '-q'], environment)).out.split('\n');
+    expect((await run(['keys', 'revoke', newest], environment)).error).toContain('revoked');
+    expect((await run(['keys', 'list'], environment)).out).toMatch(/evals +read,write +revoked/);
+  });
+
+  it('of a folder in use are made through its server', async () => {
+    const url = await serve();
+    expect(await run(['keys', 'list', '--data', folder])).toMatchObject({
+      code: 2,
+      error: expect.stringContaining(url),
+    });
+  });
+
+  it.each([
+    [['keys', 'make'], /create, list, revoke, rotate/],
+    [['keys', 'rotate'], /needs the id/],
+    [['keys', 'create', '--data', '.', '--scopes', 'all'], /--scopes/],
+    [['keys', 'create', '--data', '.', '--expires-in', 'soon'], /--expires-in/],
+    [['keys', 'create', '--data', '.', '--project', 'nobody'], /No project/],
+    [['projects', 'create'], /needs the id/],
+  ])('%j is refused in words', async (parameters, message) => {
+    const { code, error } = await run(parameters);
+    expect([code, error]).toEqual([2, expect.stringMatching(message)]);
+  });
+});
