@@ -11,6 +11,7 @@ import { ingest } from './measurements/ingest.ts';
 import { latency } from './measurements/latency.ts';
 import { memory } from './measurements/memory.ts';
 import { ratio } from './measurements/ratio.ts';
+import { scale } from './measurements/scale.ts';
 import { describeLoad, describeMachine, renderTable } from './report.ts';
 
 /**
@@ -25,6 +26,7 @@ const measurements: Readonly<Record<string, Measurement>> = {
   fault,
   cancel,
   memory,
+  scale,
 };
 
 const { values } = parseArgs({

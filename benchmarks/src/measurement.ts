@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EngineSettings } from './harness/engine.ts';
-import { Stack } from './harness/stack.ts';
+import { Stack, type StackSettings } from './harness/stack.ts';
 import type { Table } from './report.ts';
 
 /** What the command line asked for. */
@@ -33,7 +33,7 @@ export const SLOTS = 64;
 export function startStack(
   options: BenchOptions,
   engine: Partial<EngineSettings> & { readonly serviceMs: number },
-  { withRunner = true }: { readonly withRunner?: boolean } = {},
+  more: Pick<StackSettings, 'runners' | 'environment'> = {},
 ): Promise<Stack> {
   const { cli, folder, window, profileFolder } = options;
   return Stack.start({
@@ -41,8 +41,8 @@ export function startStack(
     folder,
     window,
     profileFolder,
-    withRunner,
     engine: { slots: SLOTS, ...engine },
+    ...more,
   });
 }
 

@@ -9,6 +9,8 @@ export interface EngineSettings {
   readonly serviceMs: number;
   /** Keep a record of each request: needed to tell what ran twice, dear in memory for big jobs. */
   readonly requestLog?: boolean;
+  /** More flags of engine-sim. */
+  readonly flags?: readonly string[];
 }
 
 export const MODEL = 'sim-model';
@@ -34,7 +36,7 @@ export class Engine {
     this.#client = new JsonClient(url, 2);
   }
 
-  static async start({ slots, serviceMs, requestLog = false }: EngineSettings): Promise<Engine> {
+  static async start({ slots, serviceMs, requestLog = false, flags = [] }: EngineSettings): Promise<Engine> {
     const part = await Part.start({
       name: 'engine-sim',
       file: PROGRAM,
@@ -42,6 +44,7 @@ export class Engine {
         ...['--port', '0', '--model', MODEL, '--slots', String(slots), '--service-ms', String(serviceMs)],
         ...['--output-characters', String(OUTPUT_CHARACTERS)],
         ...(requestLog ? [] : ['--no-request-log']),
+        ...flags,
       ],
       ready: /^engine-sim ready (http\S+)/,
     });

@@ -11,6 +11,8 @@ export interface PartOptions {
   /** The line of stderr that says that it can take work. */
   readonly ready: RegExp;
   readonly nodeParameters?: readonly string[];
+  /** Beside the environment of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const READY_TIMEOUT_MS = 60_000;
@@ -42,7 +44,7 @@ export class Part {
     const child = spawn(
       process.execPath,
       [...(options.nodeParameters ?? []), options.file, ...options.parameters],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
+      { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...options.environment } },
     );
     running.add(child);
     child.once('close', () => running.delete(child));

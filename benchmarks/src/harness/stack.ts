@@ -12,8 +12,10 @@ export interface StackSettings {
   readonly engine: EngineSettings;
   /** Requests in flight at the engine; `null` leaves it to the runner. */
   readonly window: number | null;
-  /** Default true. */
-  readonly withRunner?: boolean;
+  /** Each has an engine of its own. Default 1. */
+  readonly runners?: number;
+  /** Variables of our own processes. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Folder for V8 CPU profiles of control plane and runner. */
   readonly profileFolder: string | null;
 }
@@ -21,32 +23,41 @@ export interface StackSettings {
 /** Usage of our own processes by name. */
 export type UsageByPart = Readonly<Record<string, Usage>>;
 
-/** Simulated engine, control plane and runner, each a process, embedded profile, an empty data folder. */
+/** Simulated engines, a control plane and runners, each a process, embedded profile, an empty data folder. */
 export class Stack {
-  readonly engine: Engine;
+  readonly engines: readonly Engine[];
   readonly #settings: StackSettings;
   readonly #dataFolder: string;
   #controlPlane: Part | null = null;
-  #runner: Part | null = null;
+  readonly #runners: Part[] = [];
   #serverUrl = '';
 
-  private constructor(settings: StackSettings, engine: Engine) {
+  private constructor(settings: StackSettings, engines: readonly Engine[]) {
     this.#settings = settings;
-    this.engine = engine;
+    this.engines = engines;
     mkdirSync(settings.folder, { recursive: true });
     this.#dataFolder = mkdtempSync(join(settings.folder, 'stack-'));
   }
 
   static async start(settings: StackSettings): Promise<Stack> {
-    const stack = new Stack(settings, await Engine.start(settings.engine));
+    const { runners = 1, engine } = settings;
+    const engines = Array.from({ length: Math.max(1, runners) }, () => Engine.start(engine));
+    const stack = new Stack(settings, await Promise.all(engines));
     try {
       await stack.startControlPlane();
-      if (settings.withRunner ?? true) await stack.startRunner();
+      for (let index = 0; index < runners; index += 1) await stack.startRunner();
     } catch (error) {
       await stack.stop();
       throw error;
     }
     return stack;
+  }
+
+  /** The only engine, or the first. */
+  get engine(): Engine {
+    const [first] = this.engines;
+    if (first === undefined) throw new Error('a stack has at least one engine');
+    return first;
   }
 
   get serverUrl(): string {
@@ -69,16 +80,20 @@ export class Stack {
     this.#serverUrl = this.#controlPlane.readyMatch[1] ?? '';
   }
 
+  /** Starts the next runner, at an engine that no runner is at. */
   async startRunner(): Promise<void> {
-    const { window } = this.#settings;
-    this.#runner = await this.#start(
-      'runner',
+    const { window, runners = 1 } = this.#settings;
+    const index = this.#runners.length;
+    const engine = this.engines[index] ?? this.engine;
+    const runner = await this.#start(
+      runners > 1 ? `runner ${index + 1}` : 'runner',
       [
-        ...['runner', '--server', this.#serverUrl, '--engine-url', this.engine.url],
+        ...['runner', '--server', this.#serverUrl, '--engine-url', engine.url],
         ...(window === null ? [] : ['--window', String(window)]),
       ],
       /^batch-infer runner ready/,
     );
+    this.#runners.push(runner);
   }
 
   async killControlPlane(): Promise<void> {
@@ -87,29 +102,29 @@ export class Stack {
   }
 
   async killRunner(): Promise<void> {
-    await this.#runner?.kill();
-    this.#runner = null;
+    await this.#runners.pop()?.kill();
   }
 
   usage(): UsageByPart {
-    const parts = [this.#controlPlane, this.#runner].filter((part) => part !== null);
+    const parts = [this.#controlPlane, ...this.#runners].filter((part) => part !== null);
     return Object.fromEntries(parts.map((part) => [part.name, part.usage()]));
   }
 
   async stop(): Promise<void> {
-    await this.#runner?.stop();
+    await Promise.all(this.#runners.map((runner) => runner.stop()));
     await this.#controlPlane?.stop();
-    await this.engine.stop();
+    await Promise.all(this.engines.map((engine) => engine.stop()));
     rmSync(this.#dataFolder, { recursive: true, force: true });
   }
 
   #start(name: string, parameters: readonly string[], ready: RegExp): Promise<Part> {
-    const { cli, profileFolder } = this.#settings;
+    const { cli, profileFolder, environment = {} } = this.#settings;
     return Part.start({
       name,
       file: cli,
       parameters,
       ready,
+      environment,
       nodeParameters:
         profileFolder === null
           ? []

@@ -44,7 +44,7 @@ export const ingest: Measurement = {
       const runs: IngestRun[] = [];
       for (let index = 0; index < Math.min(options.repetitions, MOST_REPETITIONS); index += 1) {
         // A fresh control plane each time, so that its peak is of one file.
-        const done = await withStack(startStack(options, { serviceMs: 0 }, { withRunner: false }), (stack) =>
+        const done = await withStack(startStack(options, { serviceMs: 0 }, { runners: 0 }), (stack) =>
           run(stack, input),
         );
         runs.push(done);
