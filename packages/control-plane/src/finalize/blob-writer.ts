@@ -25,7 +25,12 @@ export class BlobWriter {
       this.#pieces.push(bytes);
       this.#pendingBytes += bytes.length;
     }
-    if (this.#pendingBytes >= FLUSH_BYTES) await this.#flush();
+    if (this.#pendingBytes >= FLUSH_BYTES) await this.flush();
+  }
+
+  /** Hands over what was written: the memory of the pieces may be used again behind it. */
+  async flush(): Promise<void> {
+    if (this.#pendingBytes > 0) await this.#flush();
   }
 
   /** Ends the object; its size, or `null` when nothing was written. */

@@ -125,8 +125,7 @@ export class ExternalSort {
     let pieces: Buffer[] = [];
     let bytes = 0;
     const write = async (): Promise<void> => {
-      // A copy: the arena is filled again while the store still reads.
-      await this.#writer.write([Buffer.concat(pieces)]);
+      await this.#writer.write(pieces);
       this.#writtenBytes += bytes;
       pieces = [];
       bytes = 0;
@@ -138,6 +137,8 @@ export class ExternalSort {
       if (bytes >= WRITE_BYTES) await write();
     }
     if (bytes > 0) await write();
+    // The arena is filled again.
+    await this.#writer.flush();
     this.#runs.push({ next: from, end: this.#writtenBytes, block: Buffer.alloc(0), at: 0 });
     this.#used = 0;
     this.#count = 0;

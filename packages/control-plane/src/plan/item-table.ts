@@ -1,6 +1,41 @@
 /** Depths of the prompt at which an item has a key. */
 export const PREFIX_LEVELS = 5;
 
+/** The model of each item, two bytes each. */
+export class ItemModels {
+  readonly #numbers: Uint16Array;
+  readonly #names: string[] = [];
+  readonly #known = new Map<string, number>();
+
+  constructor(length: number) {
+    this.#numbers = new Uint16Array(length);
+  }
+
+  /** Models in order of appearance. */
+  get names(): readonly string[] {
+    return this.#names;
+  }
+
+  /** The item's model as a number in order of appearance. */
+  numberOf(index: number): number {
+    return this.#numbers[index] ?? 0;
+  }
+
+  of(index: number): string {
+    return this.#names[this.numberOf(index)] ?? '';
+  }
+
+  set(index: number, model: string): void {
+    let number = this.#known.get(model);
+    if (number === undefined) {
+      number = this.#names.length;
+      this.#names.push(model);
+      this.#known.set(model, number);
+    }
+    this.#numbers[index] = number;
+  }
+}
+
 /** What the planner knows of a job's items: 34 bytes each, so that a million of them are 34 MB. */
 export class ItemTable {
   readonly length: number;
@@ -12,9 +47,7 @@ export class ItemTable {
   readonly bytes: Uint32Array;
   /** Tokens that the answer is expected to have. */
   readonly outputs: Uint32Array;
-  readonly #modelNumbers: Uint16Array;
-  readonly #models: string[] = [];
-  readonly #numbers = new Map<string, number>();
+  readonly models: ItemModels;
 
   constructor(length: number) {
     this.length = length;
@@ -22,27 +55,7 @@ export class ItemTable {
     this.depths = new Uint32Array(length);
     this.bytes = new Uint32Array(length);
     this.outputs = new Uint32Array(length);
-    this.#modelNumbers = new Uint16Array(length);
-  }
-
-  /** Models in order of appearance. */
-  get models(): readonly string[] {
-    return this.#models;
-  }
-
-  /** The item's model as a number in order of appearance. */
-  modelNumber(index: number): number {
-    return this.#modelNumbers[index] ?? 0;
-  }
-
-  setModel(index: number, model: string): void {
-    let number = this.#numbers.get(model);
-    if (number === undefined) {
-      number = this.#models.length;
-      this.#models.push(model);
-      this.#numbers.set(model, number);
-    }
-    this.#modelNumbers[index] = number;
+    this.models = new ItemModels(length);
   }
 
   /** The keys of one item, to be written. */

@@ -1,7 +1,7 @@
 import { LIMITS } from '@batch-infer/contracts';
 import { type ItemTable, PREFIX_LEVELS } from './item-table.js';
 import { LEVEL_BYTES } from './prefix-keys.js';
-import { sortRows } from './sort-rows.js';
+import { sortRows, Turns } from './sort-rows.js';
 
 /** Prompt bytes that the order must save an engine, as a share of all: for less, the input is not written again. */
 const LEAST_PREFIX_GAIN = 0.1;
@@ -36,11 +36,11 @@ export interface PlannedOrder {
 export async function planOrder(items: ItemTable, inputShards: number): Promise<PlannedOrder> {
   const order = new Uint32Array(items.length);
   for (let index = 0; index < order.length; index += 1) order[index] = index;
-  const savedBefore = savedBytes(items, order);
+  const savedBefore = await savedBytes(items, order);
   await sortRows(order, byGroup(items));
   await new GroupOrder(items, order).arrange();
   const gain = {
-    prefixShare: Math.max(0, savedBytes(items, order) - savedBefore) / Math.max(1, sum(items.bytes)),
+    prefixShare: Math.max(0, (await savedBytes(items, order)) - savedBefore) / Math.max(1, sum(items.bytes)),
     lengthSpread: spread(items.outputs),
     shardRatio: inputShards / Math.max(1, plannedShards(items)),
   };
@@ -56,7 +56,7 @@ export async function planOrder(items: ItemTable, inputShards: number): Promise<
 function byGroup(items: ItemTable): (left: number, right: number) => number {
   const { keys, outputs } = items;
   return (left, right) => {
-    const model = items.modelNumber(left) - items.modelNumber(right);
+    const model = items.models.numberOf(left) - items.models.numberOf(right);
     if (model !== 0) return model;
     for (let level = 0; level < PREFIX_LEVELS; level += 1) {
       const leftKey = keys[left * PREFIX_LEVELS + level] ?? 0;
@@ -78,6 +78,7 @@ class GroupOrder {
   readonly #copy: Uint32Array;
   /** Where the group that begins at a position ends. */
   readonly #ends: Uint32Array;
+  readonly #turns = new Turns();
 
   constructor(items: ItemTable, order: Uint32Array) {
     this.#items = items;
@@ -90,9 +91,9 @@ class GroupOrder {
     const items = this.#items;
     const row = (position: number): number => this.#order[position] ?? 0;
     for (let from = 0; from < this.#order.length; ) {
-      const model = items.modelNumber(row(from));
+      const model = items.models.numberOf(row(from));
       let to = from + 1;
-      while (to < this.#order.length && items.modelNumber(row(to)) === model) to += 1;
+      while (to < this.#order.length && items.models.numberOf(row(to)) === model) to += 1;
       await this.#arrangeLevel(from, to, 0);
       from = to;
     }
@@ -108,6 +109,7 @@ class GroupOrder {
     this.#copy.set(order.subarray(from, to), from);
     let at = from;
     for (const start of starts) {
+      if ((at & 0xfff) === 0) await this.#turns.after(0x1000);
       const end = this.#ends[start] ?? start;
       for (let position = start; position < end; position += 1) {
         order[at] = this.#copy[position] ?? 0;
@@ -132,6 +134,7 @@ class GroupOrder {
       this.#ends[start] = end;
       starts[groups] = start;
       groups += 1;
+      if ((groups & 0xff) === 0) await this.#turns.after(0x100);
       start = end;
     }
     return starts.subarray(0, groups);
@@ -139,13 +142,15 @@ class GroupOrder {
 }
 
 /** Prompt bytes that an item has in common with the one before it, at least. */
-function savedBytes(items: ItemTable, order: Uint32Array): number {
+async function savedBytes(items: ItemTable, order: Uint32Array): Promise<number> {
+  const turns = new Turns();
   let saved = 0;
   for (let position = 1; position < order.length; position += 1) {
+    if ((position & 0xfff) === 0) await turns.after(0x1000);
     const before = order[position - 1] ?? 0;
     const item = order[position] ?? 0;
     const levels = items.sharedLevels(before, item);
-    if (levels === 0 || items.modelNumber(before) !== items.modelNumber(item)) continue;
+    if (levels === 0 || items.models.numberOf(before) !== items.models.numberOf(item)) continue;
     saved += Math.min(items.bytes[item] ?? 0, (items.depths[item] ?? 0) + (levels - 1) * LEVEL_BYTES);
   }
   return saved;
@@ -153,9 +158,9 @@ function savedBytes(items: ItemTable, order: Uint32Array): number {
 
 /** Shards of the plan, but for those that end early because of their bytes. */
 function plannedShards(items: ItemTable): number {
-  const counts = new Uint32Array(items.models.length);
+  const counts = new Uint32Array(items.models.names.length);
   for (let index = 0; index < items.length; index += 1) {
-    const model = items.modelNumber(index);
+    const model = items.models.numberOf(index);
     counts[model] = (counts[model] ?? 0) + 1;
   }
   return counts.reduce((shards, count) => shards + Math.ceil(count / LIMITS.shardItems), 0);

@@ -15,8 +15,8 @@ describe('what a line says to the planner', () => {
     ];
     const items = readLines(lines);
     expect([...items.outputs]).toEqual([10, 70_000, 1, 256, 256]);
-    expect(items.models).toEqual(['a', 'b\\u0061"', 'm']);
-    expect(lines.map((_, index) => items.modelNumber(index))).toEqual([0, 1, 2, 2, 0]);
+    expect(items.models.names).toEqual(['a', 'b\\u0061"', 'm']);
+    expect(lines.map((_, index) => items.models.numberOf(index))).toEqual([0, 1, 2, 2, 0]);
     expect([...items.bytes]).toEqual(lines.map((line) => Buffer.byteLength(line)));
   });
 

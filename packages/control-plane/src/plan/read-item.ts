@@ -48,7 +48,7 @@ export function readItem(params: {
   items.bytes[index] = line.length;
   const members = bodyMembers(line);
   const model = members.get('model');
-  items.setModel(index, model === undefined ? defaults.model : textAt(line, model));
+  items.models.set(index, model === undefined ? defaults.model : textAt(line, model));
   items.outputs[index] = expectedOutput(line, members, defaults);
   keys.begin(items.keysOf(index));
   for (const member of ['tools', 'system'] as const) {

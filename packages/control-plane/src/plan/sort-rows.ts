@@ -3,6 +3,21 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 /** Rows sorted at a stretch: some milliseconds of work. */
 const STRETCH = 8_192;
 
+/** Rows looked at once at a stretch. */
+const ROWS = 65_536;
+
+/** Lets others have their turn in long loops. */
+export class Turns {
+  #rows = 0;
+
+  async after(rows: number): Promise<void> {
+    this.#rows += rows;
+    if (this.#rows < ROWS) return;
+    this.#rows = 0;
+    await nextTurn();
+  }
+}
+
 export type CompareRows = (left: number, right: number) => number;
 
 /**
@@ -42,6 +57,7 @@ async function mergeRuns(params: {
   const to = Math.min(params.to, source.length);
   let left = from;
   let right = middle;
+  const turns = new Turns();
   for (let at = from; at < to; at += 1) {
     const leftRow = source[left] ?? 0;
     const rightRow = source[right] ?? 0;
@@ -49,6 +65,6 @@ async function mergeRuns(params: {
     target[at] = takesLeft ? leftRow : rightRow;
     if (takesLeft) left += 1;
     else right += 1;
-    if ((at & 0xffff) === 0xffff) await nextTurn();
+    if ((at & 0xfff) === 0xfff) await turns.after(0x1000);
   }
 }

@@ -8,7 +8,7 @@ import type { NewShard } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
 import { BLOBS } from '../tokens.js';
 import { ExternalSort } from './external-sort.js';
-import { ItemTable } from './item-table.js';
+import { type ItemModels, ItemTable } from './item-table.js';
 import { lineBatches } from './line-batches.js';
 import { planOrder } from './plan-order.js';
 import { PrefixKeys } from './prefix-keys.js';
@@ -47,9 +47,9 @@ export class WorkPlans {
     onProgress: () => Promise<void>;
   }): Promise<WorkPlan | null> {
     const { job, summary, onProgress } = params;
-    const items = await this.#readItems(job, summary, onProgress);
-    const { order, worthwhile } = await planOrder(items, summary.shards.length);
-    if (!worthwhile) return null;
+    const planned = await this.#plan(job, summary, onProgress);
+    if (planned === null) return null;
+    const { order, models } = planned;
     const blobKey = newWorkBlobKey(job.projectId);
     const writer = new BlobWriter(this.#blobs, blobKey);
     const sort = new ExternalSort({ blobs: this.#blobs, key: newTemporaryBlobKey(job.projectId) });
@@ -60,8 +60,7 @@ export class WorkPlans {
       for await (const batch of sort.sorted()) {
         await onProgress();
         await writer.write(batch.flatMap(({ bytes }) => [bytes, LINE_FEED]));
-        for (const { key, bytes } of batch)
-          shards.add(items.models[items.modelNumber(order[key] ?? 0)] ?? '', bytes.length + 1);
+        for (const { key, bytes } of batch) shards.add(models.of(order[key] ?? 0), bytes.length + 1);
       }
       await writer.finish();
       written = true;
@@ -74,6 +73,17 @@ export class WorkPlans {
 
   async discard(plan: WorkPlan): Promise<void> {
     await this.#blobs.delete({ key: plan.blobKey });
+  }
+
+  /** The table of items is large: it is not held while the work file is written. */
+  async #plan(
+    job: JobRecord,
+    summary: ScanSummary,
+    onProgress: () => Promise<void>,
+  ): Promise<{ order: Uint32Array; models: ItemModels } | null> {
+    const items = await this.#readItems(job, summary, onProgress);
+    const { order, worthwhile } = await planOrder(items, summary.shards.length);
+    return worthwhile ? { order, models: items.models } : null;
   }
 
   async #readItems(
