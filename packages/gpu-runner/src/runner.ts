@@ -216,6 +216,7 @@ class RunnerProcess implements Runner {
     const dispatcher = new Dispatcher({
       ...shared,
       engines: fleet.engines,
+      itemsPerSecond: () => this.#rate.perSecond,
       onProgress: () => {
         this.#feeder?.check();
         this.#onIdle();

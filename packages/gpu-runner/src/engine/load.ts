@@ -12,6 +12,8 @@ import type { Verdict } from './classify.js';
 /** Feeds the window of one engine: counts what is answered between two samples. */
 export class EngineLoad {
   inFlight = 0;
+  /** Tokens that the requests in flight are expected to cost. */
+  outstandingTokens = 0;
   readonly #clock: Clock;
   /** `null`: steered. */
   readonly #fixed: number | null;

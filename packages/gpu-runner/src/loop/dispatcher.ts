@@ -4,18 +4,21 @@ import { classify, type Failure, type Verdict } from '../engine/classify.js';
 import type { Blame, Engine } from '../engine/engine.js';
 import type { RunnerStats } from '../stats.js';
 import type { WorkItem } from '../work/item.js';
+import { homeOf, prefixKeyOf } from '../work/prefix-key.js';
 import type { ShardRun } from '../work/shard-run.js';
-import { ItemQueue } from './item-queue.js';
+import { ExpectedOutput } from './expected-output.js';
 import { NoiseMeter } from './noise-meter.js';
 import { segmentLineOf } from './outcome.js';
 import { pickEngine } from './picker.js';
 import { DEATHS_BEFORE_ALONE, decideRetry } from './retry.js';
+import { WorkQueue } from './work-queue.js';
 
 export interface DispatcherOptions {
   readonly engines: readonly Engine[];
   readonly clock: Clock;
   readonly random: () => number;
   readonly stats: RunnerStats;
+  readonly itemsPerSecond: () => number;
   /** Called after items have started or ended: more may be needed. */
   readonly onProgress: () => void;
 }
@@ -37,7 +40,7 @@ interface Charge {
 }
 
 interface ModelLane {
-  readonly queue: ItemQueue;
+  readonly queue: WorkQueue<WorkItem>;
   /** Items that two engines died under: each runs with an engine for itself. */
   readonly alone: WorkItem[];
   /** Items that wait for their next attempt. */
@@ -52,6 +55,7 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #lanes = new Map<string, ModelLane>();
   readonly #noise = new NoiseMeter();
+  readonly #expected = new ExpectedOutput();
   /** Items charged since an engine's last success: given back when its breaker opens. */
   readonly #streaks = new WeakMap<Engine, Charge[]>();
   /** Answers of all engines: an item that fails while these go on is a likely culprit. */
@@ -64,9 +68,24 @@ export class Dispatcher {
   }
 
   enqueue(item: WorkItem): void {
-    const lane = this.#lane(item.run.lease.model);
+    const { model, job_id: jobId } = item.run.lease;
+    const lane = this.#lane(model);
+    item.tokens = this.#expected.costOf(jobId, item.body.length);
     if (item.history.deaths >= DEATHS_BEFORE_ALONE) lane.alone.push(item);
-    else lane.queue.push(item);
+    else lane.queue.push(item, this.#homeOf(item, model));
+  }
+
+  /** One engine is home to everything; of several, those that are there share the prefixes out. */
+  #homeOf(item: WorkItem, model: string): string {
+    const [first, ...others] = this.#options.engines.filter((one) => one.serves(model) && one.capacity > 0);
+    if (first === undefined || others.length === 0) return first?.url ?? '';
+    item.prefixKey = prefixKeyOf(item.body);
+    return (
+      homeOf(
+        item.prefixKey,
+        [first, ...others].map((engine) => engine.url),
+      ) ?? ''
+    );
   }
 
   /** Items of a model that could be sent at once, and those that wait for a next attempt. */
@@ -116,7 +135,7 @@ export class Dispatcher {
       for (const [model, lane] of this.#lanes) {
         if (lane.queue.size === 0) continue;
         const engine = pickEngine(engines, model);
-        const item = engine === null ? null : lane.queue.take(engine.onTrial);
+        const item = engine === null ? null : lane.queue.take(engine.url, engine.onTrial);
         if (engine === null || item === null) continue;
         this.#send(item, engine);
         started = true;
@@ -149,6 +168,7 @@ export class Dispatcher {
     const requestId = newId('req');
     const { call, trial } = engine.send({ path: item.path, body: item.body, requestId, timeoutMs });
     item.call = call;
+    engine.load.outstandingTokens += item.tokens;
     void call.reply.then((reply) => {
       item.call = null;
       const expired = reply.kind === 'timeout' && timeoutMs < lease.item_timeout_ms;
@@ -160,6 +180,7 @@ export class Dispatcher {
   async #answered(attempt: Attempt, verdict: Verdict | null): Promise<void> {
     const { item, engine, ms, requestId, trial } = attempt;
     engine.exclusive = false;
+    engine.load.outstandingTokens -= item.tokens;
     const { stats } = this.#options;
     const repeated = this.#repeated(item);
     stats.attempts += 1;
@@ -176,6 +197,7 @@ export class Dispatcher {
       stats.inputTokens += input;
       stats.cachedTokens += cached;
       stats.outputTokens += output;
+      if (verdict.usage !== undefined) this.#expected.note(item.run.lease.job_id, output);
       const attempts = Math.min(item.history.charged + 1, item.run.lease.max_attempts);
       this.#end(item, segmentLineOf({ item, verdict, attempts, ms, requestId }));
     } else {
@@ -292,7 +314,9 @@ export class Dispatcher {
   #lane(model: string): ModelLane {
     let lane = this.#lanes.get(model);
     if (lane === undefined) {
-      lane = { queue: new ItemQueue(), alone: [], delayed: 0 };
+      const { clock, itemsPerSecond } = this.#options;
+      const queue = new WorkQueue<WorkItem>({ nowMs: () => clock.nowMs(), itemsPerSecond });
+      lane = { queue, alone: [], delayed: 0 };
       this.#lanes.set(model, lane);
     }
     return lane;

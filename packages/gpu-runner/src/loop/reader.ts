@@ -84,6 +84,8 @@ function takeLine(options: ReadOptions, position: number, bytes: Buffer): void {
     customId,
     path,
     body: read.body,
+    tokens: 1,
+    prefixKey: 0,
     history,
     raced: false,
     answersAtFailure: null,

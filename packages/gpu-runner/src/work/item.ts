@@ -11,6 +11,10 @@ export interface WorkItem {
   /** Endpoint path. */
   readonly path: string;
   readonly body: Uint8Array;
+  /** What it is expected to cost the engine, in tokens. Known when it is queued. */
+  tokens: number;
+  /** Equal for items whose prompts begin alike; 0 where nobody asks. */
+  prefixKey: number;
   history: AttemptHistory;
   /** True after a request was lost to a closing connection and sent again at once; done once only. */
   raced: boolean;
