@@ -235,11 +235,21 @@ describe('leaving and coming back', () => {
       `${id} is paused\nnext: batch-infer resume ${id}\n`,
     ]);
     await waitUntil(() => engine.stats().inFlight === 0);
-    expect((await run(['status', id])).stdout).toMatch(/\(paused\)[^]*waiting .*resume it/);
+    expect((await run(['status', id])).stdout).toMatch(/\(paused\)[\s\S]*waiting .*resume it/);
     engine.setFaults([]);
     expect((await run(['resume', id])).exitCode).toBe(0);
     expect((await run(['watch', id])).exitCode).toBe(0);
     expect((await run(['pause', id])).exitCode).not.toBe(0);
+  });
+
+  it('events prints what happens to a job until it has ended', async () => {
+    await writeInput(folder, 3);
+    const id = (await run(['submit', 'in.jsonl', '-q'])).stdout.trim();
+    const { exitCode, stdout } = await run(['events', id]);
+    expect(exitCode).toBe(0);
+    expect(stdout.trim().split('\n').at(-1)).toMatch(/^\d+ {2}finished {2}succeeded {2}3\/3/);
+    const again = await run(['events', id, '--json']);
+    expect(JSON.parse(again.stdout)).toMatchObject({ type: 'finished', job: { id, status: 'succeeded' } });
   });
 
   it('cancel stops a job for good', async () => {

@@ -12,6 +12,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   submit: { summary: 'submit a file and print the job id', load: () => import('./commands/submit.js') },
   status: { summary: 'show a job', load: () => import('./commands/status.js') },
   watch: { summary: 'wait for a job, with progress', load: () => import('./commands/watch.js') },
+  events: { summary: 'print what happens to a job', load: () => import('./commands/events.js') },
   results: { summary: 'print or save the results of a job', load: () => import('./commands/results.js') },
   errors: { summary: 'show why items of a job failed', load: () => import('./commands/errors.js') },
   list: { summary: 'list jobs, newest first', load: () => import('./commands/list.js') },

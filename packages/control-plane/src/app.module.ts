@@ -5,6 +5,7 @@ import { DispatchModule } from './dispatch/dispatch.module.js';
 import { AccessModule } from './http/access/access.module.js';
 import { AnthropicModule } from './http/anthropic/anthropic.module.js';
 import { ProblemFilter } from './http/error-filter.js';
+import { EventsHttpModule } from './http/events/events-http.module.js';
 import { HealthController } from './http/health/health.controller.js';
 import { NativeModule } from './http/native/native.module.js';
 import { OpenAiModule } from './http/openai/openai.module.js';
@@ -18,7 +19,15 @@ import { LeasesModule } from './leases/leases.module.js';
 export class AppModule {
   static forPorts(ports: CorePorts): DynamicModule {
     const api = ports.config.roles.includes('api')
-      ? [NativeModule, OpenAiModule, AnthropicModule, SyncModule, AccessModule, RunnerModule]
+      ? [
+          NativeModule,
+          OpenAiModule,
+          AnthropicModule,
+          SyncModule,
+          EventsHttpModule,
+          AccessModule,
+          RunnerModule,
+        ]
       : [];
     return {
       module: AppModule,

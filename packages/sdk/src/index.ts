@@ -30,6 +30,7 @@ export {
   UnprocessableError,
   WaitTimeoutError,
 } from './errors.js';
+export type { EventsOptions, JobEvent } from './events.js';
 export { InputReadError } from './http/request-body.js';
 export { JobHandle, type RetryOptions } from './job-handle.js';
 export { JobList, JobsApi, type ListJobsOptions, type SubmitFileOptions, type SubmitParams } from './jobs.js';

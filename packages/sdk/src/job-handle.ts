@@ -1,5 +1,6 @@
 import type { Job as WireJob } from '@batch-infer/contracts/native';
 import { BatchInferError, JobFailedError } from './errors.js';
+import { type EventsOptions, type JobEvent, streamEvents } from './events.js';
 import type { HttpClient } from './http/http-client.js';
 import { toJob } from './mapping.js';
 import { fetchJob, type WaitOptions, waitForEnd } from './poll.js';
@@ -70,6 +71,16 @@ export class JobHandle {
   /** `results` as the server's own NDJSON lines, for copying. */
   lines(options: ResultsOptions = {}): AsyncGenerator<RawResultLine, void, undefined> {
     return streamResultLines(this.#http, this.id, options);
+  }
+
+  /**
+   * What happens to the job, as the server tells it, from now to its end: no polling. A stream that breaks is opened
+   * again behind the last event.
+   *
+   * @throws APIError when the server cannot be read on.
+   */
+  events(options: EventsOptions = {}): AsyncGenerator<JobEvent, void, undefined> {
+    return streamEvents(this.#http, this.id, options);
   }
 
   /** The result of a job of one item: waits for it. The value says whether it succeeded. */

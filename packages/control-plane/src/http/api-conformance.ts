@@ -33,6 +33,7 @@ import { BLOBS, CLOCK, CONFIG, LEDGER, LOGGER, OFFER_PUBLISHER, SIGNALS } from '
 import { AnthropicModule } from './anthropic/anthropic.module.js';
 import { registerContentParsers } from './content-parsers.js';
 import { ProblemFilter } from './error-filter.js';
+import { EventsHttpModule } from './events/events-http.module.js';
 import { NativeModule } from './native/native.module.js';
 import { OpenAiModule } from './openai/openai.module.js';
 import { registerRequestContext } from './request-context.js';
@@ -116,7 +117,7 @@ export async function openTestApi(settings: Readonly<Record<string, string>> = {
   @Module({ providers: ports, exports: ports.map(({ provide }) => provide) })
   class TestCoreModule {}
   @Module({
-    imports: [TestCoreModule, NativeModule, OpenAiModule, AnthropicModule, SyncModule],
+    imports: [TestCoreModule, NativeModule, OpenAiModule, AnthropicModule, SyncModule, EventsHttpModule],
     providers: [{ provide: APP_FILTER, useClass: ProblemFilter }],
   })
   class TestAppModule {}

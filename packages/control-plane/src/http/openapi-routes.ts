@@ -1,6 +1,7 @@
 import { ACCESS_ROUTES } from './access/access-routes.js';
 import { ANTHROPIC_ROUTES } from './anthropic/anthropic-routes.js';
 import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
+import { EVENTS_ROUTES } from './events/events-routes.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
 import { UPLOAD_ROUTES } from './openai/upload-routes.js';
 import { SYNC_ROUTES } from './sync/sync-routes.js';
@@ -105,6 +106,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     answer: json('Job'),
   },
   ...CONTROL_ROUTES,
+  ...EVENTS_ROUTES,
   {
     method: 'post',
     path: '/v1/jobs/{id}/retry',
