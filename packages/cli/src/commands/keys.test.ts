@@ -98,12 +98,12 @@ describe('keys', () => {
   it.each([
     [['keys', 'make'], /create, list, revoke, rotate/],
     [['keys', 'rotate'], /needs the id/],
-    [['keys', 'create', '--data', '.', '--scopes', 'all'], /--scopes/],
-    [['keys', 'create', '--data', '.', '--expires-in', 'soon'], /--expires-in/],
-    [['keys', 'create', '--data', '.', '--project', 'nobody'], /No project/],
+    [['keys', 'create', '--data', 'HERE', '--scopes', 'all'], /--scopes/],
+    [['keys', 'create', '--data', 'HERE', '--expires-in', 'soon'], /--expires-in/],
+    [['keys', 'create', '--data', 'HERE', '--project', 'nobody'], /No project/],
     [['projects', 'create'], /needs the id/],
   ])('%j is refused in words', async (parameters, message) => {
-    const { code, error } = await run(parameters);
+    const { code, error } = await run(parameters.map((each) => each.replace('HERE', folder)));
     expect([code, error]).toEqual([2, expect.stringMatching(message)]);
   });
 });
