@@ -32,6 +32,8 @@ export class KafkajsAdmin implements KafkaAdmin {
   }
 
   async createTopics(topics: readonly TopicToCreate[]): Promise<void> {
+    // kafkajs first asks for all topics that this client ever read the lag of, and fails when one of them is gone.
+    this.#discard();
     await this.#use((admin) =>
       admin.createTopics({
         // It throws for topics that were made well when several clients wait at once: leaders are polled for instead.
@@ -87,18 +89,19 @@ export class KafkajsAdmin implements KafkaAdmin {
 
   /** `null` when one of the topics is missing or has no leaders yet. */
   async #countAtOnce(topics: readonly string[]): Promise<Map<string, number> | null> {
-    const count = async (): Promise<Map<string, number> | null> => {
-      try {
-        const metadata = await this.#use((admin) => admin.fetchTopicMetadata({ topics: [...topics] }));
-        const ready = metadata.topics.filter(({ partitions }) =>
-          partitions.every(({ leader }) => leader >= 0),
-        );
-        return new Map(ready.map(({ name, partitions }) => [name, partitions.length]));
-      } catch (error) {
-        if (NOT_READY_CODES.includes(kafkaCodeOf(error))) return null;
-        throw error;
-      }
-    };
+    const count = () =>
+      this.#use(async (admin): Promise<Map<string, number> | null> => {
+        try {
+          const metadata = await admin.fetchTopicMetadata({ topics: [...topics] });
+          const ready = metadata.topics.filter(({ partitions }) =>
+            partitions.every(({ leader }) => leader >= 0),
+          );
+          return new Map(ready.map(({ name, partitions }) => [name, partitions.length]));
+        } catch (error) {
+          if (NOT_READY_CODES.includes(kafkaCodeOf(error))) return null;
+          throw error;
+        }
+      });
     // Of a topic that it has seen and that was deleted since, a client with a cache says only that all brokers failed.
     return count().catch(count);
   }
@@ -109,13 +112,14 @@ export class KafkajsAdmin implements KafkaAdmin {
       await session.connected;
       return await work(session.admin);
     } catch (error) {
-      // A missing topic is an answer, the connection is well.
-      if (!NOT_READY_CODES.includes(kafkaCodeOf(error))) {
-        if (this.#session === session) this.#session = null;
-        session.admin.disconnect().catch(() => {});
-      }
+      if (this.#session === session) this.#discard();
       throw error;
     }
+  }
+
+  #discard(): void {
+    this.#session?.admin.disconnect().catch(() => {});
+    this.#session = null;
   }
 
   #open(): Session {
