@@ -70,6 +70,8 @@ export interface NewJob {
   readonly priority?: Priority;
   readonly expiresInMs?: number;
   readonly maxErrorRate?: number;
+  /** Plan order is the input backwards. */
+  readonly backwards?: boolean;
 }
 
 export type UseCases = Awaited<ReturnType<typeof openUseCases>>;
@@ -102,10 +104,11 @@ export async function openUseCases(
     const lines = Array.from({ length: items }, (_, index) =>
       Buffer.from(`${JSON.stringify({ custom_id: `id-${index}`, body: { prompt: `p${index}` } })}\n`),
     );
+    const planned = params.backwards === true ? lines.toReversed() : lines;
     const shards: NewShard[] = [];
     let offset = 0;
     for (let first = 0; first < items; first += shardItems) {
-      const part = lines.slice(first, first + shardItems);
+      const part = planned.slice(first, first + shardItems);
       const bytes = part.reduce((sum, line) => sum + line.length, 0);
       shards.push({ first, count: part.length, offset, bytes, model });
       offset += bytes;
@@ -159,9 +162,17 @@ export async function openUseCases(
       expiresAtMs: nowMs + (params.expiresInMs ?? 86_400_000),
     };
     const idempotency = { projectId, route: 'test', key: null, fingerprint: fileId, isRetry: false };
-    const created = await ledger.createJob({ job, file, shards, idempotency, nowMs });
+    const inPlace = planned === lines ? shards : null;
+    const created = await ledger.createJob({ job, file, shards: inPlace, idempotency, nowMs });
     if (created.outcome !== 'created') throw new Error(`the job was ${created.outcome}`);
-    return created.record;
+    if (inPlace !== null) return created.record;
+    const work = {
+      blobKey: `${projectId}/work/${job.id}`,
+      order: Uint32Array.from(lines.keys()).reverse(),
+    };
+    await blobs.put({ key: work.blobKey, body: Buffer.concat(planned) });
+    await ledger.planJob({ jobId: job.id, shards, models: [model], work, nowMs });
+    return (await ledger.getJob(job)) ?? created.record;
   }
 
   const claim = new ClaimShard(ledger, clock, config, signals, metrics);
