@@ -10,6 +10,7 @@ import { fault } from './measurements/fault.ts';
 import { ingest } from './measurements/ingest.ts';
 import { latency } from './measurements/latency.ts';
 import { memory } from './measurements/memory.ts';
+import { order } from './measurements/order.ts';
 import { ratio } from './measurements/ratio.ts';
 import { scale } from './measurements/scale.ts';
 import { describeLoad, describeMachine, renderTable } from './report.ts';
@@ -27,6 +28,7 @@ const measurements: Readonly<Record<string, Measurement>> = {
   cancel,
   memory,
   scale,
+  order,
 };
 
 const { values } = parseArgs({

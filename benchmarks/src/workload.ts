@@ -40,14 +40,23 @@ const WORDS = [
 const LINES_PER_WRITE = 500;
 
 /** Writes a JSONL file in OpenAI's batch format: chat completions with distinct bodies of one size. */
-export async function writeInput(options: InputOptions): Promise<Input> {
-  const { file, items } = options;
+export function writeInput(options: InputOptions): Promise<Input> {
+  return writeLines(options.file, options.items, (index) => lineOf(index, options));
+}
+
+/** Writes a file of so many lines. Each comes with its line feed. */
+export async function writeLines(
+  file: string,
+  items: number,
+  lineAt: (index: number) => string,
+): Promise<Input> {
   let bytes = 0;
   function* chunks(): Generator<Buffer> {
     for (let first = 0; first < items; first += LINES_PER_WRITE) {
       const count = Math.min(LINES_PER_WRITE, items - first);
-      const text = Array.from({ length: count }, (_, offset) => lineOf(first + offset, options)).join('');
-      const chunk = Buffer.from(text);
+      const chunk = Buffer.from(
+        Array.from({ length: count }, (_, offset) => lineAt(first + offset)).join(''),
+      );
       bytes += chunk.length;
       yield chunk;
     }
@@ -56,8 +65,6 @@ export async function writeInput(options: InputOptions): Promise<Input> {
   return { file, items, bytes };
 }
 
-export const customIdOf = (index: number): string => `item-${index}`;
-
 function lineOf(index: number, { salt, poisonEvery, lineBytes = DEFAULT_LINE_BYTES }: InputOptions): string {
   const poison = poisonEvery !== undefined && index % poisonEvery === 0 ? ' poison' : '';
   const marker = `${salt} ${index}${poison} `;
@@ -65,9 +72,11 @@ function lineOf(index: number, { salt, poisonEvery, lineBytes = DEFAULT_LINE_BYT
   return line(index, marker + filler(index, lineBytes - Buffer.byteLength(frame)));
 }
 
-function line(index: number, content: string): string {
-  const body = chatBody(content);
-  return `${JSON.stringify({ custom_id: customIdOf(index), method: 'POST', url: '/v1/chat/completions', body })}\n`;
+const line = (index: number, content: string): string => batchLine(index, chatBody(content));
+
+/** A line of OpenAI's batch format, with its line feed. */
+export function batchLine(index: number, body: Readonly<Record<string, unknown>>): string {
+  return `${JSON.stringify({ custom_id: `item-${index}`, method: 'POST', url: '/v1/chat/completions', body })}\n`;
 }
 
 /** The body of one request. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { runBare } from '../clients/bare-client.ts';
-import { BatchClient } from '../clients/batch-client.ts';
 import { NativeClient } from '../clients/native-client.ts';
+import { runBatch } from '../clients/run-batch.ts';
 import { describeEngine } from '../harness/engine.ts';
 import { cpuSecondsBetween, type Stack } from '../harness/stack.ts';
 import {
@@ -83,8 +83,9 @@ async function runCase(options: BenchOptions, wanted: Case): Promise<CaseResult>
   const input = await writeInput({ file: inputFile(options, `ratio-${items}.jsonl`), items, salt: 'ratio' });
   const warmUp = await writeInput({ file: inputFile(options, 'warm-up.jsonl'), items: 300, salt: 'warm-up' });
   const bodies = await readBodies(input);
+  const runOurs = wanted.dialect === 'OpenAI' ? runBatch : runNative;
   return await withStack(startStack(options, { serviceMs }), async (stack) => {
-    await runOurs(stack, warmUp, wanted.dialect);
+    await runOurs(stack, warmUp);
     const repetitions: Repetition[] = [];
     for (let index = 0; index < options.repetitions; index += 1) {
       const bare = await runBare({
@@ -95,7 +96,7 @@ async function runCase(options: BenchOptions, wanted: Case): Promise<CaseResult>
       });
       if (bare.failed > 0) throw new Error(`the bare client saw ${bare.failed} errors`);
       const before = stack.usage();
-      const ourMs = await runOurs(stack, input, wanted.dialect);
+      const ourMs = await runOurs(stack, input);
       const ourCpuSeconds = cpuSecondsBetween(before, stack.usage());
       repetitions.push({ bareMs: bare.elapsedMs, bareCpuSeconds: bare.cpuSeconds, ourMs, ourCpuSeconds });
       options.say(
@@ -107,38 +108,16 @@ async function runCase(options: BenchOptions, wanted: Case): Promise<CaseResult>
   });
 }
 
-/** Milliseconds. Throws when an item failed or is missing. */
-async function runOurs(stack: Stack, input: Input, dialect: Dialect): Promise<number> {
-  const { elapsedMs, files } =
-    dialect === 'OpenAI' ? await runBatch(stack, input) : await runNative(stack, input);
-  await requireAll(files, input.items);
-  return elapsedMs;
-}
-
-interface OurRun {
-  readonly elapsedMs: number;
-  readonly files: readonly string[];
-}
-
-async function runBatch(stack: Stack, input: Input): Promise<OurRun> {
-  const client = new BatchClient(stack.serverUrl);
-  const startedAt = performance.now();
-  const { id } = await client.create(await client.upload(input.file));
-  const files = await client.fetchResults(await client.waitForEnd(id), join(stack.folder, 'ours'));
-  const elapsedMs = performance.now() - startedAt;
-  await client.close();
-  return { elapsedMs, files };
-}
-
-async function runNative(stack: Stack, input: Input): Promise<OurRun> {
+async function runNative(stack: Stack, input: Input): Promise<number> {
   const client = new NativeClient(stack.serverUrl);
   const startedAt = performance.now();
   const { id } = await client.submitFile(input.file);
   await client.waitForEnd(id);
-  const files = await client.fetchResults(id, join(stack.folder, 'ours.jsonl'));
+  const files = await client.fetchResults(id, join(stack.folder, 'results.jsonl'));
   const elapsedMs = performance.now() - startedAt;
   await client.close();
-  return { elapsedMs, files };
+  await requireAll(files, input.items);
+  return elapsedMs;
 }
 
 function toRow({ items, serviceMs, dialect, repetitions, peakRssBytes }: CaseResult): string[] {

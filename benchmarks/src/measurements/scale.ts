@@ -1,11 +1,9 @@
-import { join } from 'node:path';
-import { BatchClient } from '../clients/batch-client.ts';
+import { runBatch } from '../clients/run-batch.ts';
 import { type Kafka, startKafka } from '../harness/kafka.ts';
 import { cpuSecondsBetween } from '../harness/stack.ts';
 import { type BenchOptions, inputFile, type Measurement, startStack, withStack } from '../measurement.ts';
-import { requireAll } from '../outcomes.ts';
 import { megabytes, showEstimate } from '../report.ts';
-import { type Input, writeInput } from '../workload.ts';
+import { writeInput } from '../workload.ts';
 
 const RUNNERS = [1, 2, 4, 8];
 const ITEMS_PER_RUNNER = 1_000;
@@ -83,7 +81,7 @@ async function measureAll(
       const repetitions = Math.min(options.repetitions, MOST_REPETITIONS);
       for (let index = 0; index <= repetitions; index += 1) {
         const before = stack.usage();
-        const elapsedMs = await runJob(stack.serverUrl, input, join(stack.folder, 'scale'));
+        const elapsedMs = await runBatch(stack, input);
         const after = stack.usage();
         const peakRssBytes = Math.max(...Object.values(after).map((usage) => usage.peakRssBytes));
         done.push({ elapsedMs, cpuSeconds: cpuSecondsBetween(before, after), peakRssBytes });
@@ -96,17 +94,6 @@ async function measureAll(
     results.push({ transport, runners, runs });
   }
   return results;
-}
-
-async function runJob(serverUrl: string, input: Input, prefix: string): Promise<number> {
-  const client = new BatchClient(serverUrl);
-  const startedAt = performance.now();
-  const { id } = await client.create(await client.upload(input.file));
-  const files = await client.fetchResults(await client.waitForEnd(id), prefix);
-  const elapsedMs = performance.now() - startedAt;
-  await client.close();
-  await requireAll(files, input.items);
-  return elapsedMs;
 }
 
 function toRow({ transport, runners, runs }: ScaleResult): string[] {
