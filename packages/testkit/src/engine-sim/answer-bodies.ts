@@ -168,6 +168,9 @@ function response(request: GenerationRequest, generation: Generation, context: A
     incomplete_details: generation.finishReason === 'length' ? { reason: 'max_output_tokens' } : null,
     error: null,
     model: request.model,
+    parallel_tool_calls: true,
+    tool_choice: 'auto',
+    tools: [],
     output: [
       {
         id: `msg_${context.id}`,
