@@ -36,6 +36,16 @@ describe('settings of a runner', () => {
     });
   });
 
+  test('read from a launched command how many requests its engine runs at once', () => {
+    const launched = (launch: string) => parse({ engineUrl: [], launch }).maxSequences;
+    expect(launched('vllm serve m --max-num-seqs 512 --port 8000')).toBe(512);
+    expect(launched('python -m sglang.launch_server --max-running-requests=128')).toBe(128);
+    expect(launched('llama-server -m m.gguf -np 8')).toBe(8);
+    expect(launched('vllm serve m')).toBeNull();
+    expect(parse({ maxSequences: '64' }).maxSequences).toBe(64);
+    expect(parse({}, { BATCH_INFER_RESERVE: '16' }).reserve).toBe(16);
+  });
+
   test('take the base URL of the clients where no server is named', () => {
     expect(parse({}, { BATCH_INFER_BASE_URL: 'http://base:3' }).serverUrl).toBe('http://base:3');
   });

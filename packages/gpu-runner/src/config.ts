@@ -18,6 +18,10 @@ export interface RunnerConfig {
   readonly models: readonly string[];
   /** Requests in flight at each engine; `null`: steered by the engine's state. */
   readonly window: number | null;
+  /** Requests that each engine runs at once, where it does not say so itself (vLLM's `--max-num-seqs`). */
+  readonly maxSequences: number | null;
+  /** Places at each engine that are left to traffic which is not ours. */
+  readonly reserve: number;
   /** Needed when the control plane sends its offers over Kafka. */
   readonly kafkaBrokers: readonly string[];
   /** `BATCH_INFER_KAFKA_*`: credentials and the like, read by the Kafka transport. */
@@ -73,6 +77,8 @@ const schema = z.object({
   launch: z.string().trim().min(1).nullable().default(null),
   model: list.default([]),
   window: z.coerce.number().int().min(1).max(4_096).nullable().default(null),
+  maxSequences: z.coerce.number().int().min(1).max(4_096).nullable().default(null),
+  reserve: z.coerce.number().int().min(0).max(4_095).default(0),
   kafkaBrokers: list.default([]),
   metricsPort: z.coerce.number().int().min(0).max(65_535).nullable().default(null),
   engineWait: duration.default(60_000),
@@ -93,6 +99,8 @@ const ENVIRONMENT: Record<keyof typeof schema.shape, readonly string[]> = {
   launch: ['BATCH_INFER_LAUNCH'],
   model: ['BATCH_INFER_MODEL'],
   window: ['BATCH_INFER_WINDOW'],
+  maxSequences: ['BATCH_INFER_MAX_SEQUENCES'],
+  reserve: ['BATCH_INFER_RESERVE'],
   kafkaBrokers: ['BATCH_INFER_KAFKA_BROKERS'],
   metricsPort: ['BATCH_INFER_METRICS_PORT'],
   engineWait: ['BATCH_INFER_ENGINE_WAIT'],
@@ -142,6 +150,8 @@ export function parseRunnerConfig(
     launchCommand: settings.launch,
     models: settings.model,
     window: settings.window,
+    maxSequences: settings.maxSequences ?? maxSequencesIn(settings.launch),
+    reserve: settings.reserve,
     kafkaBrokers: settings.kafkaBrokers,
     kafkaEnvironment: Object.fromEntries(
       Object.entries(environment).filter(([name]) => name.startsWith('BATCH_INFER_KAFKA_')),
@@ -153,6 +163,14 @@ export function parseRunnerConfig(
     verbose: settings.verbose,
     logLevel: settings.logLevel,
   };
+}
+
+/** What the command line of a launched engine says of it: vLLM's, SGLang's and llama.cpp's flags. */
+function maxSequencesIn(command: string | null): number | null {
+  const flag = /\s(?:--max-num-seqs|--max-running-requests|--parallel|-np)[\s=](\d+)(?=\s|$)/.exec(
+    command ?? '',
+  );
+  return flag === null ? null : Math.max(1, Number(flag[1]));
 }
 
 function problemsOf(error: z.ZodError): string[] {

@@ -110,6 +110,16 @@ export const ENGINE_OPTIONS: readonly OptionSpec[] = [
     value: 'N',
     description: 'requests in flight at an engine (default: steered by its state)',
   },
+  {
+    flag: 'reserve',
+    value: 'N',
+    description: 'places at each engine left to traffic that is not ours (default: 0)',
+  },
+  {
+    flag: 'max-sequences',
+    value: 'N',
+    description: 'requests that each engine runs at once (default: what it says, or its --launch command)',
+  },
   { flag: 'engine-wait', value: 'TIME', description: 'how long to wait for a first engine (default: 60s)' },
 ];
 

@@ -7,7 +7,7 @@ import { allowance, applyBreaker, type BreakerEvent, type BreakerState, CLOSED }
 import type { Verdict } from './classify.js';
 import { type EngineCall, EngineClient, type EngineRequest } from './client.js';
 import type { EngineInfo } from './discovery.js';
-import { EngineLoad } from './load.js';
+import { EngineLoad, type WindowLimits } from './load.js';
 import type { EngineReply } from './reply.js';
 import { MESSAGES_PATH, MessagesRoute } from './translate/messages-route.js';
 
@@ -18,9 +18,11 @@ export interface EngineOptions {
   readonly id: string;
   readonly url: string;
   readonly apiKey: string | null;
-  readonly window: number | null;
+  readonly limits: WindowLimits;
   readonly clock: Clock;
   readonly logger: RunnerLogger;
+  /** Asks it which models it has now; `null` when it does not say. */
+  readonly listModels: () => Promise<readonly string[] | null>;
   /** Called when the engine may take more requests than before, or none any more. */
   readonly onChange: () => void;
 }
@@ -39,6 +41,8 @@ const BUSY_INTERVAL_MS = 500;
 const IDLE_INTERVAL_MS = 2_000;
 /** An engine without `/metrics` is asked again after so many looks. */
 const METRICS_AGAIN_LOOKS = 60;
+/** Its models are asked for no more often than this, however many requests say that one is missing. */
+const LIST_INTERVAL_MS = 5_000;
 const SPARE_CONNECTIONS = 8;
 const MAX_CONNECTIONS = 1_024;
 
@@ -68,6 +72,7 @@ export class Engine {
   /** Since when it has not been alive; `null` while it is. */
   #awaySinceMs: number | null = null;
   #checking: Promise<Health> | null = null;
+  #listing: { readonly atMs: number; readonly models: Promise<readonly string[] | null> } | null = null;
   #llamaCpp = false;
   #slots: number | null = null;
   #metricsIn = 0;
@@ -79,11 +84,11 @@ export class Engine {
     this.id = options.id;
     this.url = options.url;
     this.#options = options;
-    this.load = new EngineLoad(options.clock, options.window);
+    this.load = new EngineLoad(options.clock, options.limits);
     this.#client = new EngineClient({
       url: options.url,
       apiKey: options.apiKey,
-      connections: (options.window ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
+      connections: (options.limits.window ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
       clock: options.clock,
     });
     this.#messages = new MessagesRoute(this.#client);
@@ -160,6 +165,26 @@ export class Engine {
       } else return this.#failed(verdict, sent, wasOpen);
     }
     return { excused: false, engineDied: false };
+  }
+
+  /** True when it has lost a model that it had, as its own list says; `false` also when it does not say. */
+  async hasLost(model: string): Promise<boolean> {
+    const nowMs = this.#options.clock.nowMs();
+    if (this.#listing === null || nowMs - this.#listing.atMs >= LIST_INTERVAL_MS) {
+      this.#listing = { atMs: nowMs, models: this.#options.listModels() };
+    }
+    const models = await this.#listing.models;
+    return models !== null && !models.includes(model);
+  }
+
+  /** Sends it no more requests for this model. */
+  drop(model: string): void {
+    if (!this.serves(model)) return;
+    this.models = this.models.filter((name) => name !== model);
+    this.#options.logger.warn(
+      { engine: this.url, model },
+      `engine ${this.url} does not serve ${model} any more`,
+    );
   }
 
   /** The supervisor saw its process end. */

@@ -2,7 +2,7 @@ import { type Clock, sleep } from '../clock.js';
 import type { RunnerConfig } from '../config.js';
 import { RunnerError, type RunnerErrorCode } from '../errors.js';
 import { type RunnerLogger, reasonOf } from '../logger.js';
-import { discoverEngine } from './discovery.js';
+import { discoverEngine, type EngineInfo } from './discovery.js';
 import { Engine } from './engine.js';
 import { EngineLauncher } from './launcher.js';
 import { normalizeEngineUrl } from './url.js';
@@ -43,7 +43,8 @@ export class EngineFleet {
           id: `engine-${index}`,
           url,
           apiKey: config.engineApiKey,
-          window: config.window,
+          limits: config,
+          listModels: () => this.#listModels(url),
           clock,
           logger,
           onChange,
@@ -109,19 +110,28 @@ export class EngineFleet {
     throw trouble ?? new RunnerError('engine_unavailable', 'no engine answered in time');
   }
 
+  #discover(url: string, signal: AbortSignal): Promise<EngineInfo> {
+    const { engineApiKey: apiKey, models: wanted } = this.#options.config;
+    return discoverEngine({ url, apiKey, wanted, signal });
+  }
+
+  async #listModels(url: string): Promise<readonly string[] | null> {
+    try {
+      return (await this.#discover(url, this.#stopping.signal)).models;
+    } catch (error) {
+      const none = error instanceof RunnerError && ['no_models', 'model_not_served'].includes(error.code);
+      return none ? [] : null;
+    }
+  }
+
   /** Takes one engine into use as soon as it answers. */
   async #join(engine: Engine, signal: AbortSignal, onTrouble: (error: RunnerError) => void): Promise<void> {
-    const { config, clock, logger, onEngine } = this.#options;
+    const { clock, logger, onEngine } = this.#options;
     const stop = AbortSignal.any([signal, this.#stopping.signal]);
     let saidAtMs = Number.NEGATIVE_INFINITY;
     while (!stop.aborted) {
       try {
-        const found = await discoverEngine({
-          url: engine.url,
-          apiKey: config.engineApiKey,
-          wanted: config.models,
-          signal: stop,
-        });
+        const found = await this.#discover(engine.url, stop);
         await engine.connect(found);
         if (engine === this.engines[0]) this.#launcher?.markUseful();
         logger.debug({ engine: engine.url, models: found.models }, 'engine in use');

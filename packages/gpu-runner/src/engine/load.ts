@@ -9,17 +9,27 @@ import {
 } from '../window/controller.js';
 import type { Verdict } from './classify.js';
 
+export interface WindowLimits {
+  /** Requests in flight; `null`: steered. */
+  readonly window: number | null;
+  /** Requests that the engine runs at once; `null`: not told. */
+  readonly maxSequences: number | null;
+  /** Places left to traffic that is not ours. */
+  readonly reserve: number;
+}
+
 /** Feeds the window of one engine: counts what is answered between two samples. */
 export class EngineLoad {
   inFlight = 0;
   /** Tokens that the requests in flight are expected to cost. */
   outstandingTokens = 0;
   readonly #clock: Clock;
-  /** `null`: steered. */
-  readonly #fixed: number | null;
+  readonly #limits: WindowLimits;
   #state: WindowState;
   #gauges: EngineGauges | null = null;
   #gaugesAtMs = Number.NEGATIVE_INFINITY;
+  /** Requests at the engine that were not ours. */
+  #foreign = 0;
   #completions = 0;
   #outputTokens = 0;
   #rejections = 0;
@@ -28,18 +38,18 @@ export class EngineLoad {
   #itemTokens: number | null = null;
   #roundTripMs = 5;
 
-  constructor(clock: Clock, fixedWindow: number | null) {
+  constructor(clock: Clock, limits: WindowLimits) {
     this.#clock = clock;
-    this.#fixed = fixedWindow;
+    this.#limits = limits;
     this.#state = initialWindow(clock.nowMs());
   }
 
   get window(): number {
-    return this.#fixed ?? windowOf(this.#state);
+    return this.#limits.window ?? windowOf(this.#state);
   }
 
   get steered(): boolean {
-    return this.#fixed === null;
+    return this.#limits.window === null;
   }
 
   /** Notes how a request ended. */
@@ -63,6 +73,7 @@ export class EngineLoad {
   observe(gauges: EngineGauges | null, roundTripMs: number): void {
     this.#gauges = gauges;
     this.#gaugesAtMs = this.#clock.nowMs();
+    this.#foreign = gauges === null ? 0 : Math.max(0, gauges.running + gauges.waiting - this.inFlight);
     this.#roundTripMs = 0.8 * this.#roundTripMs + 0.2 * roundTripMs;
   }
 
@@ -74,7 +85,7 @@ export class EngineLoad {
 
   /** One step of the controller. */
   tick(): void {
-    if (this.#fixed !== null) return;
+    if (!this.steered) return;
     const sample: WindowSample = {
       nowMs: this.#clock.nowMs(),
       gauges: this.#gauges,
@@ -87,6 +98,9 @@ export class EngineLoad {
       timeouts: this.#timeouts,
       itemTokens: this.#itemTokens,
       roundTripMs: this.#roundTripMs,
+      maxSequences: this.#limits.maxSequences,
+      reserve: this.#limits.reserve,
+      foreign: this.#foreign,
     };
     this.#state = control(this.#state, sample);
     this.#completions = 0;

@@ -205,11 +205,24 @@ export class Dispatcher {
       const judging = engine.received(verdict, { trial, repeated });
       // Its place is free already, whatever is found out about it.
       this.fill();
-      const blame = await judging;
+      const [blame, lost] = await Promise.all([judging, this.#modelLost(verdict, item, engine)]);
       // Judging may have taken a look at the engine's health: the shard may be gone by now.
-      if (isAlive(item.run)) this.#failed(attempt, verdict, blame, repeated);
+      if (isAlive(item.run)) {
+        if (lost) this.#again(item, 0);
+        else this.#failed(attempt, verdict, blame, repeated);
+      }
     }
     this.fill();
+  }
+
+  /** The engine has lost the model, and another one has it: a matter of routing, not of the item. */
+  async #modelLost(verdict: Failure, item: WorkItem, engine: Engine): Promise<boolean> {
+    if (verdict.code !== 'model_not_found') return false;
+    const { model } = item.run.lease;
+    const others = this.#options.engines.some((one) => one !== engine && one.serves(model));
+    if (!others || !(await engine.hasLost(model))) return false;
+    engine.drop(model);
+    return true;
   }
 
   #failed(attempt: Attempt, judged: Failure, blame: Blame, repeated: boolean): void {

@@ -68,7 +68,7 @@ function simulate(scenario: Scenario): Run {
       gaugesAtMs: timeline.nowMs,
       ...{ inFlight, completions, outputTokens, rejections: 0, retryAfterMs: null, timeouts: 0 },
       itemTokens: null,
-      roundTripMs: 5,
+      ...{ roundTripMs: 5, maxSequences: null, reserve: 0, foreign: 0 },
     };
     state = control(state, seen);
     windows.push(windowOf(state));
@@ -162,7 +162,7 @@ describe('refusals', () => {
       rejections: 0,
       retryAfterMs: null,
     },
-    ...{ timeouts: 0, itemTokens: null, roundTripMs: 5 },
+    ...{ timeouts: 0, itemTokens: null, roundTripMs: 5, maxSequences: null, reserve: 0, foreign: 0 },
   };
   const at = (nowMs: number, changes: Partial<WindowSample> = {}): WindowSample => ({
     ...quiet,

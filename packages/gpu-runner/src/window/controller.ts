@@ -16,6 +16,8 @@ const START_LEVEL = 16;
 const EXPECTED_ITEM_TOKENS = 768;
 const DEFAULT_MAX_SEQUENCES = 256;
 const COOLDOWN_MS = 2_000;
+/** Share of our ceiling that we keep however many others wait. */
+const YIELD_FLOOR = 0.1;
 const COUNTING_MS = 1_000;
 /** Samples older than this many intervals say nothing. */
 const STALE_INTERVALS = 3;
@@ -50,6 +52,12 @@ export interface WindowSample {
   readonly itemTokens: number | null;
   /** Time that a small request takes to the engine and back. */
   readonly roundTripMs: number;
+  /** Requests that the engine runs at once, when we were told; its own word counts more. */
+  readonly maxSequences: number | null;
+  /** Places to be left to traffic that is not ours; 0: the engine is ours alone. */
+  readonly reserve: number;
+  /** Requests at the engine that were not ours when the gauges were read. */
+  readonly foreign: number;
 }
 
 export interface WindowState {
@@ -98,6 +106,17 @@ export function initialWindow(nowMs: number): WindowState {
 
 /** The next state. Called every `SAMPLE_INTERVAL_MS` and whenever an engine refuses. */
 export function control(state: WindowState, sample: WindowSample): WindowState {
+  const next = controlled(state, sample);
+  if (sample.reserve === 0) return next;
+  return { ...next, limit: Math.min(next.limit, sharedCeiling(sample)) };
+}
+
+/** The most that we may hold at an engine that others use as well: what is left beside the reserve. */
+function sharedCeiling({ gauges, maxSequences, reserve }: WindowSample): number {
+  return Math.max(1, (gauges?.slots ?? maxSequences ?? DEFAULT_MAX_SEQUENCES) - reserve);
+}
+
+function controlled(state: WindowState, sample: WindowSample): WindowState {
   const { gauges } = sample;
   const next = counted({ ...state, sampledAtMs: sample.nowMs }, sample);
   if (sample.rejections > 0) return refused(next, sample);
@@ -130,9 +149,9 @@ function counted(state: WindowState, sample: WindowSample): WindowState {
 /** What fits in the KV cache, or a little more than the slots. */
 function firstLimit(gauges: EngineGauges, sample: WindowSample): number {
   if (gauges.slots !== null) return gauges.slots + spareFor(gauges.slots);
-  if (gauges.kvTokens === null) return 64;
+  if (gauges.kvTokens === null) return Math.min(64, sample.maxSequences ?? 64);
   const fits = gauges.kvTokens / (sample.itemTokens ?? EXPECTED_ITEM_TOKENS);
-  return clamp(fits, WINDOW_MIN, DEFAULT_MAX_SEQUENCES);
+  return clamp(fits, WINDOW_MIN, sample.maxSequences ?? DEFAULT_MAX_SEQUENCES);
 }
 
 /**
@@ -157,6 +176,7 @@ function steer(
     const limit = Math.min(state.limit, inFlight) - Math.max(1, 0.05 * gauges.running);
     return shrunk(state, nowMs, limit, 6 * SAMPLE_INTERVAL_MS + stalenessMs);
   }
+  if (sample.reserve > 0 && gauges.waiting > 0 && sample.foreign > 0) return yielded(state, sample);
   if (gauges.waiting > 2 * target) {
     const running = Math.min(inFlight, gauges.running);
     const needed = Math.min(state.limit, running + target + perMs * roundTripMs);
@@ -167,7 +187,20 @@ function steer(
     nowMs >= state.cooldownUntilMs && nowMs - state.raisedAtMs > stalenessMs + SAMPLE_INTERVAL_MS / 2;
   if (gauges.waiting > 0 || !full || !rested)
     return gauges.waiting > 0 ? { ...state, mode: 'steady' } : state;
-  return raised(state, sample, gauges.slots === null ? WINDOW_MAX : gauges.slots + spareFor(gauges.slots));
+  const slots = gauges.slots ?? sample.maxSequences;
+  return raised(state, sample, slots === null ? WINDOW_MAX : slots + spareFor(slots));
+}
+
+/** Others wait behind what is ours: make way, but never stop altogether. */
+function yielded(state: WindowState, sample: WindowSample): WindowState {
+  const floor = Math.max(1, YIELD_FLOOR * sharedCeiling(sample));
+  const limit = Math.max(floor, 0.7 * state.limit);
+  return {
+    ...state,
+    mode: 'steady',
+    limit: Math.min(state.limit, limit),
+    cooldownUntilMs: sample.nowMs + COOLDOWN_MS,
+  };
 }
 
 function raised(state: WindowState, sample: WindowSample, ceiling: number): WindowState {
