@@ -15,6 +15,10 @@ import type { Heartbeat } from './heartbeat.js';
 
 /** While somebody waits for offers, the ledger is looked at this often for work that no signal told of. */
 const DISPATCH_INTERVAL_MS = 500;
+/** Where claims are seen by other processes only, lanes are looked at more often: they hold little. */
+const BLIND_DISPATCH_INTERVAL_MS = 100;
+/** Claims make room in a lane; it is filled again at most this often. */
+const REFILL_MS = 50;
 /** Jobs to plan or to finalize that no signal told of. */
 const JOBS_INTERVAL_MS = 1_000;
 const ORPHAN_INTERVAL_MS = 10_000;
@@ -60,15 +64,21 @@ export function startBackground(params: {
   const dispatches = config.roles.includes(ports.publisher.demand ? 'api' : 'dispatcher');
   if (dispatches) {
     const dispatcher = app.get(Dispatcher);
-    const dispatch = loop('dispatcher', DISPATCH_INTERVAL_MS, () => dispatcher.tick());
+    const intervalMs = config.roles.includes('api') ? DISPATCH_INTERVAL_MS : BLIND_DISPATCH_INTERVAL_MS;
+    const dispatch = loop('dispatcher', intervalMs, () => dispatcher.tick());
     const { demand } = ports.publisher;
+    const refill = atMostEvery(REFILL_MS, () => dispatch.wake());
     const withdraw = (offers: Parameters<Dispatcher['withdraw']>[0]) =>
       run(
         'withdraw',
         dispatcher.withdraw(offers).then(() => dispatch.wake()),
       );
     signals.on('work-ready', () => dispatch.wake());
-    signals.on('shard-claimed', (shardId) => dispatcher.claimed(shardId));
+    signals.on('shard-claimed', (shardId) => {
+      dispatcher.claimed(shardId);
+      // Who waits for direct offers says so by itself.
+      if (!ports.publisher.demand) refill();
+    });
     signals.on('runner-gone', (runnerId) => withdraw(demand?.handedTo(runnerId) ?? []));
     signals.on('runner-connected', (models) => {
       run('prepare lanes', ports.publisher.prepareModels?.({ models }) ?? Promise.resolve());
@@ -117,5 +127,18 @@ export function startBackground(params: {
       await Promise.all(loops.map((each) => each.stop()));
       await Promise.all(tasks);
     },
+  };
+}
+
+/** Calls `work` soon after it is asked for, once for all that ask meanwhile. */
+function atMostEvery(intervalMs: number, work: () => void): () => void {
+  let isAsked = false;
+  return () => {
+    if (isAsked) return;
+    isAsked = true;
+    setTimeout(() => {
+      isAsked = false;
+      work();
+    }, intervalMs).unref();
   };
 }
