@@ -23,7 +23,7 @@ const ITEMS = 300;
 const SLOTS = 16;
 const SERVICE_MS = 80;
 const VICTIMS = ['control plane', 'runner', 'engine'] as const;
-const RECOVERY_DEADLINE_MS = 2 * LEASE_MS + 5_000;
+const RECOVERY_DEADLINE_MS = 2 * LEASE_MS + 10_000;
 
 type Victim = (typeof VICTIMS)[number];
 
