@@ -18,7 +18,7 @@ it('docs/routes.md says what the route table says', async () => {
   const note =
     '<!-- Made from the route table by packages/control-plane/src/http/routes-page.test.ts; do not edit by hand. -->';
   const intro =
-    'Scope: what the caller’s key must be allowed to do (`any`: any key; `public`: no key is asked for). Status: that of success. Requests and answers: `GET /openapi.json`.';
+    'Scope: what the caller’s key must be allowed to do (`any` means that every key will do, `public` that none is asked for). Status: that of success. Requests and answers: `GET /openapi.json`.';
   const page = `${['# Routes', note, intro, ...sections].join('\n\n')}\n`;
   await expect(page).toMatchFileSnapshot('../../../../docs/routes.md');
 });
