@@ -132,6 +132,7 @@ function jobOf(inputBlobKey: string): Parameters<WorkPlans['make']>[0]['job'] {
     startedAtMs: null,
     finalizingAtMs: null,
     cancellingAtMs: null,
+    pausedAtMs: null,
     finishedAtMs: null,
     expiresAtMs: 0,
   };

@@ -1,4 +1,3 @@
-import { seededRandom, shuffled } from '@batch-infer/testkit/chaos-transport/random';
 import {
   type ModelOptions,
   promptBlockHashes,
@@ -6,7 +5,8 @@ import {
   StepModel,
   VirtualEngine,
   VirtualTimeline,
-} from '@batch-infer/testkit/engine-sim';
+} from '@batch-infer/testkit';
+import { seededRandom, shuffled } from '@batch-infer/testkit/chaos-transport/random';
 import { describe, expect, it } from 'vitest';
 import { chatLine, readLines, textOf } from './plan-fixture.js';
 import { planOrder } from './plan-order.js';
