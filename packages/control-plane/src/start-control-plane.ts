@@ -14,6 +14,7 @@ import {
   openKeyFile,
   openMigratedLedger,
   openPublisher,
+  openSignalRelay,
   takeDataFolder,
 } from './boot/open-ports.js';
 import { Undo } from './boot/undo.js';
@@ -90,6 +91,7 @@ export async function startControlPlane(
     await sessions.start();
     const heartbeat = lock ? new Heartbeat(resolve(config.dataDir)) : null;
     const background = startBackground({ app, ports, heartbeat });
+    const relay = await openSignalRelay(config, ports);
     undo.add(async () => {
       app.get(Readiness).drain();
       ports.signals.emit('draining');
@@ -97,6 +99,7 @@ export async function startControlPlane(
       // Ends the runners' polls; the ledger is still open for what they report.
       await publisher.close();
       await background.stop();
+      await relay?.close();
     });
 
     const url = await listen(app, config);

@@ -6,10 +6,12 @@ import { openBlobs } from '../blobs/open-blobs.js';
 import type { ControlPlaneConfig } from '../config.js';
 import { ApiKeyFile, ApiKeysFileError } from '../http/auth/key-file.js';
 import { type DataFolderLock, DataFolderLockedError, lockDataFolder } from '../ledger/lock-data-folder.js';
+import { SignalRelay } from '../ledger/signal-relay.js';
 import { openLedger } from '../ledger/sql-ledger.js';
 import { type Blobs, StorageFullError } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
+import type { Signals } from '../ports/signals.js';
 import type { Logger } from '../telemetry/logger.js';
 import { BootError, codeOf } from './boot-error.js';
 
@@ -56,6 +58,17 @@ export async function openMigratedLedger(config: ControlPlaneConfig, clock: Cloc
     if (config.databaseUrl !== null) throw databaseError(error, config.databaseUrl);
     throw isFull(error) ? diskFull(resolve(config.dataDir), error) : error;
   }
+}
+
+/** Between the control planes of one database; one that is alone has nobody to tell. */
+export async function openSignalRelay(
+  config: ControlPlaneConfig,
+  { signals, logger }: { signals: Signals; logger: Logger },
+): Promise<SignalRelay | null> {
+  if (config.databaseUrl === null) return null;
+  const relay = new SignalRelay({ databaseUrl: config.databaseUrl, signals, logger });
+  await relay.start();
+  return relay;
 }
 
 /** The URL's password must not be shown: only its host is. */

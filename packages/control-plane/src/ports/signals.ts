@@ -2,8 +2,8 @@ import { EventEmitter } from 'node:events';
 import type { EndReason, JobState } from '@batch-infer/contracts';
 
 /**
- * Hints inside one process that save a wait: "look now" instead of at the next tick. Never needed for correctness: every
- * listener also ticks by itself, and with several control planes a signal reaches only its own process.
+ * Hints that save a wait: "look now" instead of at the next tick. Never needed for correctness: every listener also ticks
+ * by itself. A signal reaches its own process; on PostgreSQL some are carried to the others (`SignalRelay`).
  */
 export interface SignalMap {
   /** Something a reader of this job could see has changed. */

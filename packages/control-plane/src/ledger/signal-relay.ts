@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import type { EventEmitter } from 'node:events';
+import type { Client } from 'pg';
+import type { SignalMap, Signals } from '../ports/signals.js';
+import type { Logger } from '../telemetry/logger.js';
+
+/**
+ * Signals that are of use to other control planes: with them a cancel, a new job or an ended one is seen there in
+ * milliseconds instead of at the next tick. What happens with every settle is left out: that would be a message each.
+ */
+const RELAYED = [
+  'work-ready',
+  'job-unplanned',
+  'job-stopping',
+  'job-paused',
+  'job-finalizing',
+  'stopped-released',
+  'leases-over',
+] as const satisfies readonly (keyof SignalMap)[];
+
+type Relayed = (typeof RELAYED)[number];
+
+interface Message {
+  readonly from: string;
+  readonly name: Relayed;
+  readonly values: readonly string[];
+}
+
+const CHANNEL = 'batch_infer_signals';
+/** The same signal again within this is sent once: what it says is "look now". */
+const COALESCE_MS = 25;
+const RECONNECT_MS = 1_000;
+
+/**
+ * Carries signals between the control planes of one PostgreSQL ledger, by NOTIFY and LISTEN on a connection of its own.
+ * Best effort: signals are hints, and without it every listener finds out by its own ticks.
+ */
+export class SignalRelay {
+  readonly #databaseUrl: string;
+  readonly #signals: Signals;
+  readonly #logger: Logger;
+  readonly #id = randomUUID();
+  readonly #pending = new Set<string>();
+  readonly #stopListening: (() => void)[] = [];
+  #client: Client | null = null;
+  #reconnect: NodeJS.Timeout | null = null;
+  #relaying = false;
+  #closed = false;
+
+  constructor(params: { databaseUrl: string; signals: Signals; logger: Logger }) {
+    this.#databaseUrl = params.databaseUrl;
+    this.#signals = params.signals;
+    this.#logger = params.logger;
+  }
+
+  /** Begins; resolves when the first connection listens or has failed (it is tried again by itself). */
+  async start(): Promise<void> {
+    for (const name of RELAYED) {
+      const listener = (...values: readonly string[]) => this.#send(name, values);
+      this.#signals.on(name, listener);
+      this.#stopListening.push(() => this.#signals.off(name, listener));
+    }
+    await this.#connect();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const stop of this.#stopListening) stop();
+    if (this.#reconnect) clearTimeout(this.#reconnect);
+    await this.#client?.end().catch(() => {});
+  }
+
+  async #connect(): Promise<void> {
+    const { Client } = await import('pg');
+    const client = new Client({
+      connectionString: this.#databaseUrl,
+      application_name: 'batch-infer signals',
+      connectionTimeoutMillis: 5_000,
+      keepAlive: true,
+    });
+    client.on('notification', ({ payload }) => this.#receive(payload ?? ''));
+    client.on('error', () => {});
+    client.once('end', () => this.#lost(client));
+    this.#client = client;
+    try {
+      await client.connect();
+      await client.query(`listen ${CHANNEL}`);
+    } catch (error) {
+      this.#logger.debug({ error }, 'signals of other control planes are not heard now');
+      this.#lost(client);
+    }
+  }
+
+  #lost(client: Client): void {
+    if (this.#closed || this.#client !== client) return;
+    this.#client = null;
+    client.end().catch(() => {});
+    this.#reconnect = setTimeout(() => void this.#connect(), RECONNECT_MS);
+  }
+
+  #send(name: Relayed, values: readonly string[]): void {
+    // What came from another one is not sent back.
+    if (this.#relaying || this.#closed) return;
+    const payload = JSON.stringify({ from: this.#id, name, values } satisfies Message);
+    if (this.#pending.has(payload)) return;
+    this.#pending.add(payload);
+    setTimeout(() => {
+      this.#pending.delete(payload);
+      this.#client?.query('select pg_notify($1, $2)', [CHANNEL, payload]).catch(() => {});
+    }, COALESCE_MS).unref();
+  }
+
+  #receive(payload: string): void {
+    const message = parse(payload);
+    if (message === null || message.from === this.#id || this.#closed) return;
+    this.#relaying = true;
+    try {
+      // Listeners are called at once, so that the mark holds for all that they emit.
+      emit(this.#signals, message);
+    } finally {
+      this.#relaying = false;
+    }
+  }
+}
+
+/** The values of a relayed signal are texts; `EventEmitter`'s types cannot know which and how many. */
+function emit(signals: EventEmitter, { name, values }: Message): void {
+  signals.emit(name, ...values);
+}
+
+/** `null` for what is none of ours: another version may send other signals. */
+function parse(payload: string): Message | null {
+  try {
+    const message = JSON.parse(payload) as Partial<Message>;
+    const isOurs =
+      typeof message.from === 'string' &&
+      RELAYED.some((name) => name === message.name) &&
+      Array.isArray(message.values) &&
+      message.values.every((value) => typeof value === 'string');
+    return isOurs ? (message as Message) : null;
+  } catch {
+    return null;
+  }
+}
