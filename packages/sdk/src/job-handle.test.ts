@@ -175,6 +175,24 @@ describe('results', () => {
     expect(results.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
   });
 
+  it('does not read what stands behind a hole that the server names', async () => {
+    let reads = 0;
+    let read = '';
+    await using server = await FakeServer.start(({ path }, response) => {
+      if (!path.endsWith('/results')) return sendJson(response, 200, reads > 1 ? endedJob() : running);
+      reads += 1;
+      if (reads > 1) return response.writeHead(200, ndjson).end(resultLine(0) + resultLine(1));
+      // An answer that never comes: everything else is still being put in order.
+      response.writeHead(200, { ...ndjson, 'x-incomplete': 'true', 'x-last-line': '-1' }).flushHeaders();
+      response.once('close', () => {
+        read += 'closed';
+      });
+    });
+    const results = await collect(handleOf(server).results());
+    expect(results.map(({ index }) => index)).toEqual([0, 1]);
+    expect(read).toBe('closed');
+  });
+
   it('without follow gives what is there', async () => {
     await using server = await FakeServer.start((_request, response) => {
       response.writeHead(200, { ...ndjson, 'x-incomplete': 'true' }).end(resultLine(0));

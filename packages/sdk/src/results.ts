@@ -11,6 +11,8 @@ import type { ItemResult, ItemStatus } from './types.js';
 
 /** Says that a job still runs, so that its results are not all there yet. */
 const INCOMPLETE_HEADER = 'x-incomplete';
+/** The last index before which nothing is missing; -1 or absent when the first item has not ended. */
+const LAST_LINE_HEADER = 'x-last-line';
 /** How long to wait for more results of a running job before looking again. */
 const FOLLOW_INTERVAL_MS = 1000;
 
@@ -83,7 +85,8 @@ async function* wireLines(
     try {
       const answer = await open(http, jobId, cursor, { maxRetries, signal });
       incomplete = answer.headers.get(INCOMPLETE_HEADER) === 'true';
-      for await (const line of parsedLines(answer, { signal, baseUrl: http.baseUrl })) {
+      const wanted = await unlessCaughtUp(answer, cursor, follow);
+      for await (const line of parsedLines(wanted, { signal, baseUrl: http.baseUrl })) {
         if (incomplete && cursor.isHole(line.wire)) break;
         cursor.advance(line.wire);
         yield line;
@@ -101,6 +104,18 @@ async function* wireLines(
   }
 }
 
+/** Nothing to read when the next item has not ended: the server would put all others in order in vain. */
+async function unlessCaughtUp(
+  answer: StreamAnswer,
+  cursor: ReadCursor,
+  follow: boolean,
+): Promise<StreamAnswer> {
+  const incomplete = answer.headers.get(INCOMPLETE_HEADER) === 'true';
+  if (!incomplete || !follow || !cursor.isCaughtUp(answer.headers)) return answer;
+  await answer.body.cancel();
+  return { ...answer, body: new Blob([]).stream() };
+}
+
 /** Where reading stands, so that it can go on there. */
 class ReadCursor {
   readonly order: 'input' | 'completion';
@@ -115,6 +130,12 @@ class ReadCursor {
     this.status = options.status === undefined ? undefined : [options.status].flat().join(',');
     if (this.order === 'input' && options.status === undefined)
       this.#nextIndex = Number(this.after ?? -1) + 1;
+  }
+
+  /** True when the server says that the next item has not ended yet. */
+  isCaughtUp(headers: Headers): boolean {
+    const lastLine = headers.get(LAST_LINE_HEADER);
+    return lastLine !== null && this.#nextIndex !== undefined && Number(lastLine) < this.#nextIndex;
   }
 
   /** True when items before this one have not ended yet: reading stops here and comes back. */

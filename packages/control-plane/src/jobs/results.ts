@@ -17,7 +17,7 @@ export interface Result {
 /** What a reader of an unfinished job must know before the first line. */
 export interface ResultsHead {
   readonly incomplete: boolean;
-  /** In input order: the last index of the gapless run from the start, `null` when it is empty. */
+  /** In input order: the last index of the gapless run from the start; -1 or `null` when it is empty. */
   readonly lastLine: number | null;
 }
 
@@ -46,7 +46,8 @@ export class Results {
     if (isTerminal(job.state)) return { incomplete: false, lastLine: null };
     if (order === 'completion') return { incomplete: true, lastLine: null };
     const last = await this.#reader.endedPrefix(job);
-    return { incomplete: true, lastLine: last < 0 ? null : last };
+    // Of a job in another order a reader is told, so that it need not have everything sorted to see the first hole.
+    return { incomplete: true, lastLine: last < 0 && job.workBlobKey === undefined ? null : last };
   }
 
   /**
