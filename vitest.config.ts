@@ -39,7 +39,13 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: sources.map((folder) => `${folder}/*.test.ts`),
-          exclude: ['**/node_modules/**', '**/dist/**', '**/*.integration.test.ts', 'scripts/boundaries/**'],
+          exclude: [
+            '**/node_modules/**',
+            '**/dist/**',
+            '**/*.integration.test.ts',
+            '**/*.compat.test.ts',
+            'scripts/boundaries/**',
+          ],
           setupFiles: ['reflect-metadata'],
         },
       },
@@ -53,6 +59,10 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
+      },
+      {
+        extends: true,
+        test: { name: 'compat', include: ['scripts/compat/*.compat.test.ts'], testTimeout: 300_000 },
       },
       {
         extends: true,
