@@ -135,7 +135,8 @@ export class Files {
         `File ${id} is the input of a job that has not ended. Cancel the job or wait for its end, then delete the file.`,
       );
     }
-    if (deleted.outcome === 'deleted') await this.#blobs.delete({ key: deleted.blobKey });
+    if (deleted.outcome !== 'deleted') return;
+    for (const key of [deleted.blobKey, ...deleted.workBlobKeys]) await this.#blobs.delete({ key });
   }
 
   async open(file: FileRecord): Promise<Readable> {

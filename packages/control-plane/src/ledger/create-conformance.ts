@@ -203,7 +203,10 @@ export function createConformance(world: () => LedgerWorld): void {
       await world().runAll(job);
       expect(await ledger.deleteFile(params)).toEqual({ outcome: 'in_use' });
       await world().finish(job, 'succeeded');
-      expect(await ledger.deleteFile(params)).toEqual({ outcome: 'deleted', blobKey: job.inputBlobKey });
+      expect(await ledger.deleteFile(params)).toMatchObject({
+        outcome: 'deleted',
+        blobKey: job.inputBlobKey,
+      });
       expect(await ledger.deleteFile(params)).toEqual({ outcome: 'not_found' });
     });
 

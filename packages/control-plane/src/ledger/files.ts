@@ -92,7 +92,11 @@ export async function deleteFile(
     if (row === null) return { outcome: 'not_found' };
     if (await isRead(session, params.id)) return { outcome: 'in_use' };
     await session.db.deleteFrom('file').where('id', '=', params.id).execute();
-    return { outcome: 'deleted', blobKey: row.blobKey };
+    return {
+      outcome: 'deleted',
+      blobKey: row.blobKey,
+      workBlobKeys: await workFilesOf(session, [params.id]),
+    };
   });
 }
 
@@ -100,7 +104,8 @@ export async function expireFiles(
   database: Database,
   params: Parameters<Ledger['expireFiles']>[0],
 ): Promise<string[]> {
-  return database.transaction(async ({ db, locksRows }) => {
+  return database.transaction(async (session) => {
+    const { db, locksRows } = session;
     const rows = await db
       .selectFrom('file')
       .select(['id', 'blob_key'])
@@ -120,15 +125,9 @@ export async function expireFiles(
       .$if(locksRows, (query) => query.forUpdate().skipLocked())
       .execute();
     if (rows.length === 0) return [];
-    await db
-      .deleteFrom('file')
-      .where(
-        'id',
-        'in',
-        rows.map((row) => row.id),
-      )
-      .execute();
-    return rows.map((row) => row.blob_key);
+    const ids = rows.map((row) => row.id);
+    await db.deleteFrom('file').where('id', 'in', ids).execute();
+    return [...rows.map((row) => row.blob_key), ...(await workFilesOf(session, ids))];
   });
 }
 
@@ -147,6 +146,17 @@ export async function lockFile(
     .$if(locksRows, (query) => query.forUpdate())
     .executeTakeFirst();
   return row === undefined ? null : { blobKey: row.blob_key };
+}
+
+/** Work files that were made of these inputs: they hold the same prompts, and are of no use without them. */
+async function workFilesOf({ db }: Session, fileIds: readonly string[]): Promise<string[]> {
+  const rows = await db
+    .selectFrom('job')
+    .select('work_blob_key')
+    .where('input_file_id', 'in', fileIds)
+    .where('work_blob_key', 'is not', null)
+    .execute();
+  return rows.flatMap((row) => row.work_blob_key ?? []);
 }
 
 async function isRead({ db }: Session, fileId: string): Promise<boolean> {

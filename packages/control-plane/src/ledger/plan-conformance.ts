@@ -119,7 +119,8 @@ export function planConformance(getWorld: () => LedgerWorld): void {
       await settle(await world.claimNext(job), [5, 4, 3, 2]);
       await settle(await world.claimNext(job), [0, 1]);
       await world.finish(job, 'succeeded');
-      await world.ledger.deleteFile({ projectId: job.projectId, id: job.inputFileId });
+      const input = { projectId: job.projectId, id: job.inputFileId };
+      expect(await world.ledger.deleteFile(input)).toMatchObject({ outcome: 'deleted', workBlobKeys: [key] });
       expect(await world.ledger.isBlobReferenced({ key })).toBe(false);
       const deleted = await world.ledger.deleteJob({ projectId: job.projectId, id: job.id });
       expect(deleted).toMatchObject({ outcome: 'deleted', blobKeys: expect.arrayContaining([key]) });

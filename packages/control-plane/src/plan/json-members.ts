@@ -53,7 +53,7 @@ export function skipSeparators(bytes: Buffer, from: number): number {
 }
 
 /** Behind the value that begins at `at`; never `at` itself. */
-export function skipValue(bytes: Buffer, at: number): number {
+function skipValue(bytes: Buffer, at: number): number {
   const first = bytes[at];
   if (first === QUOTE) return skipString(bytes, at);
   if (first === 0x7b || first === 0x5b) return skipNested(bytes, at);

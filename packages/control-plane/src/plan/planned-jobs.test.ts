@@ -204,6 +204,30 @@ describe('results of a job in plan order', () => {
     expect(before[0]?.split('\n').filter((line) => !output?.includes(line))).toEqual([]);
   });
 
+  it('stay when the input is deleted, of which nothing is kept', async () => {
+    const headers = { 'content-type': 'multipart/form-data; boundary=x' };
+    const part = (name: string, value: string) =>
+      `--x\r\ncontent-disposition: form-data; ${name}\r\n\r\n${value}\r\n`;
+    const payload = `${part('name="purpose"', 'batch')}${part('name="file"; filename="a"', lines().join('\n'))}--x--\r\n`;
+    const upload = await api.fastify.inject({ method: 'POST', url: '/v1/files', headers, payload });
+    const { id: fileId } = upload.json<{ id: string }>();
+    const options = { file_id: fileId, model: 'm', endpoint: '/v1/chat/completions' };
+    const { id } = (
+      await api.fastify.inject({ method: 'POST', url: '/v1/jobs', payload: options })
+    ).json<Job>();
+    await api.planner.tick(id);
+    await api.runShard(() => answered('x'));
+    await api.fastify.inject({ method: 'POST', url: `/v1/jobs/${id}/cancel` });
+    await api.finalizer.tick();
+    expect((await api.blobKeys()).filter(isWork)).toHaveLength(1);
+    await api.fastify.inject({ method: 'DELETE', url: `/v1/files/${fileId}` });
+    expect((await api.blobKeys()).filter(isWork)).toEqual([]);
+    const { results } = await resultsOf(id);
+    expect(indexesOf(results)).toEqual(upTo(ITEMS));
+    for (const { index, custom_id: customId, status } of results)
+      expect(customId).toBe(status === 'succeeded' ? `q-${index}` : String(index));
+  });
+
   it('name the right items in the parts of bisected shards', async () => {
     const id = await submit(lines().join('\n'));
     for (let loss = 0; loss < 2; loss += 1) {

@@ -38,12 +38,15 @@ export interface Ledger extends AccessLedger, UploadLedger, PauseLedger {
     after?: string;
     limit: number;
   }): Promise<FileRecord[]>;
-  /** Refuses (`in_use`) while a job that has not ended reads it. Returns the blob key to delete. */
+  /** Refuses (`in_use`) while a job that has not ended reads it. Returns the blob keys to delete. */
   deleteFile(params: {
     projectId: string;
     id: string;
-  }): Promise<{ outcome: 'deleted'; blobKey: string } | { outcome: 'in_use' | 'not_found' }>;
-  /** Files whose `expiresAtMs` has passed and that no living job reads, removed; their blob keys. */
+  }): Promise<
+    | { outcome: 'deleted'; blobKey: string; workBlobKeys: readonly string[] }
+    | { outcome: 'in_use' | 'not_found' }
+  >;
+  /** Files whose `expiresAtMs` has passed and that no living job reads, removed; their blob keys, work files among them. */
   expireFiles(params: { nowMs: number; limit: number }): Promise<string[]>;
 
   /**
