@@ -19,7 +19,11 @@ export function describeJob(job: Job, nowMs: number): string {
     rows.push(['rate', joined([`${formatRate(progress.itemsPerSecond)} items/s`, tokens, ...eta])]);
   }
   if (usage.inputTokens + usage.outputTokens > 0) rows.push(['tokens', tokenText(job)]);
-  if (job.queue.position !== null) rows.push(['queue', `position ${job.queue.position}`]);
+  if (job.queue.position !== null) {
+    const { etaSeconds } = progress;
+    const eta = etaSeconds === null ? [] : [`done in about ${formatSeconds(etaSeconds)}`];
+    rows.push(['queue', joined([`position ${job.queue.position}`, ...eta])]);
+  }
   for (const { message } of job.queue.waitingFor) rows.push(['waiting', message]);
   for (const [key, value] of Object.entries(job.metadata)) rows.push(['metadata', `${key}=${value}`]);
   const phase = job.paused ? ' (paused)' : job.phase === job.status ? '' : ` (${job.phase})`;
