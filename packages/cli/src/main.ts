@@ -3,6 +3,8 @@ import { readVersion } from './version.js';
 
 /** What `bin/batch-infer.js` runs. `--version` loads nothing else; commands load themselves. */
 const parameters = process.argv.slice(2);
+/** What is still open when a command has ended may keep the process alive for so long. */
+const LEFTOVERS_MS = 1_000;
 /** Commands that jobs of any size pass through. */
 const BULK_COMMANDS = ['serve', 'runner', 'run', 'submit', 'results', 'errors', 'validate'];
 
@@ -18,4 +20,6 @@ if (parameters.length === 1 && (parameters[0] === '--version' || parameters[0] =
   process.exitCode = await runCli(parameters, processIo(entry));
   // A channel to a parent process would keep this one alive.
   if (process.connected) process.disconnect();
+  // So would a socket that a client library forgot, for ever: the command has ended and its output is written.
+  setTimeout(() => process.exit(), LEFTOVERS_MS).unref();
 }
