@@ -1,155 +1,5 @@
-import { type ModelOptions, StepModel, VirtualEngine, VirtualTimeline } from '@batch-infer/testkit';
 import { describe, expect, test } from 'vitest';
-import {
-  control,
-  initialWindow,
-  SAMPLE_INTERVAL_MS,
-  type WindowSample,
-  type WindowState,
-  windowOf,
-} from './controller.js';
-
-interface Scenario {
-  readonly items: number;
-  readonly promptTokens: number;
-  readonly outputTokens: (index: number) => number;
-  readonly options?: Partial<ModelOptions>;
-  /** `null`: everything at once. */
-  readonly window: 'steered' | 'blind' | number | null;
-  /** Called at each sample; may disturb the engine. */
-  readonly disturb?: (engine: VirtualEngine, nowMs: number) => void;
-}
-
-interface Run {
-  readonly makespanMs: number;
-  readonly preemptions: number;
-  /** The window at each sample. */
-  readonly windows: readonly number[];
-}
-
-/** A runner's loop in virtual time: dispatch on every completion, a sample every 500 ms. */
-function simulate(scenario: Scenario): Run {
-  const timeline = new VirtualTimeline();
-  const model = new StepModel(scenario.options ?? {});
-  let state: WindowState = initialWindow(0);
-  let next = 0;
-  let inFlight = 0;
-  let ended = 0;
-  let completions = 0;
-  let outputTokens = 0;
-  let makespanMs = 0;
-  const windows: number[] = [];
-  const limit = (): number => {
-    if (scenario.window === null) return Number.POSITIVE_INFINITY;
-    return typeof scenario.window === 'number' ? scenario.window : windowOf(state);
-  };
-  const fill = (): void => {
-    while (inFlight < limit() && next < scenario.items) {
-      const id = String(next);
-      engine.submit({ id, promptTokens: scenario.promptTokens, outputTokens: scenario.outputTokens(next) });
-      next += 1;
-      inFlight += 1;
-    }
-  };
-  const engine = new VirtualEngine(timeline, model, (finished) => {
-    inFlight -= 1;
-    ended += 1;
-    completions += 1;
-    outputTokens += finished.outputTokens;
-    makespanMs = timeline.nowMs;
-    fill();
-  });
-  const sample = (): void => {
-    const { running, waiting, preemptions } = model.gauges;
-    const kvTokens = (scenario.options?.numGpuBlocks ?? 16_384) * (scenario.options?.blockSize ?? 16);
-    const seen: WindowSample = {
-      nowMs: timeline.nowMs,
-      gauges: scenario.window === 'blind' ? null : { running, waiting, preemptions, kvTokens, slots: null },
-      gaugesAtMs: timeline.nowMs,
-      ...{ inFlight, completions, outputTokens, rejections: 0, retryAfterMs: null, timeouts: 0 },
-      itemTokens: null,
-      ...{ roundTripMs: 5, maxSequences: null, reserve: 0, foreign: 0 },
-    };
-    state = control(state, seen);
-    windows.push(windowOf(state));
-    completions = 0;
-    outputTokens = 0;
-    scenario.disturb?.(engine, timeline.nowMs);
-    fill();
-    if (ended < scenario.items) timeline.after(SAMPLE_INTERVAL_MS, sample);
-  };
-  timeline.after(0, sample);
-  timeline.run(24 * 3_600_000);
-  expect(ended).toBe(scenario.items);
-  return { makespanMs, preemptions: model.gauges.preemptions, windows };
-}
-
-const seeds = Array.from({ length: 10 }, (_, seed) => seed + 1);
-/** 200 to 400 tokens, different for each index and seed. */
-const lengths = (seed: number) => (index: number) => 200 + (((index + 1) * 7_919 * (seed + 13)) % 201);
-
-describe('the window at an engine that tells how it is', () => {
-  test.each(seeds)('an even job takes no longer than sending everything at once (seed %i)', (seed) => {
-    const job = {
-      items: 4_000,
-      promptTokens: 256,
-      outputTokens: lengths(seed),
-      options: { seed, jitter: 0.1 },
-    };
-    const everything = simulate({ ...job, window: null }).makespanMs;
-    expect(simulate({ ...job, window: 'steered' }).makespanMs / everything).toBeLessThanOrEqual(1.02);
-  });
-
-  test('a job that is bound by KV memory takes no longer, and is preempted less', () => {
-    const options = { numGpuBlocks: 4_096 };
-    const job = { items: 2_000, promptTokens: 512, outputTokens: lengths(3), options };
-    const everything = simulate({ ...job, window: null });
-    const steered = simulate({ ...job, window: 'steered' });
-    expect(steered.makespanMs / everything.makespanMs).toBeLessThanOrEqual(1.02);
-    expect(steered.preemptions).toBeLessThanOrEqual(everything.preemptions);
-  });
-
-  test('a window of 16 is several times slower: steering is worth it', () => {
-    const job = { items: 1_000, promptTokens: 256, outputTokens: lengths(1) };
-    expect(simulate({ ...job, window: 16 }).makespanMs).toBeGreaterThan(
-      2 * simulate({ ...job, window: 'steered' }).makespanMs,
-    );
-  });
-
-  test('it settles: in the steady part the window hardly moves', () => {
-    const job = { items: 6_000, promptTokens: 256, outputTokens: lengths(2) };
-    const { windows } = simulate({ ...job, window: 'steered' });
-    const steady = windows.slice(Math.floor(windows.length / 2), -5);
-    expect(Math.max(...steady) / Math.min(...steady)).toBeLessThan(1.35);
-  });
-
-  test('the same seed gives the same course', () => {
-    const job = { items: 1_000, promptTokens: 256, outputTokens: lengths(5), window: 'steered' as const };
-    expect(simulate(job)).toEqual(simulate(job));
-  });
-
-  test('half of the KV memory gone: the job still ends', () => {
-    const job = {
-      items: 1_500,
-      promptTokens: 512,
-      outputTokens: lengths(4),
-      options: { numGpuBlocks: 8_192 },
-    };
-    const disturb = (engine: VirtualEngine, nowMs: number) => {
-      if (nowMs === 10_000) engine.model.setKvShare(0.5);
-    };
-    const { windows } = simulate({ ...job, window: 'steered', disturb });
-    expect(windows.at(-1)).toBeGreaterThan(8);
-  });
-});
-
-describe('the window at an engine that tells nothing', () => {
-  test('it is found by what it brings, within a factor of sending everything', () => {
-    const job = { items: 6_000, promptTokens: 256, outputTokens: lengths(1) };
-    const everything = simulate({ ...job, window: null }).makespanMs;
-    expect(simulate({ ...job, window: 'blind' }).makespanMs / everything).toBeLessThan(1.6);
-  });
-});
+import { control, initialWindow, type WindowSample, windowOf } from './controller.js';
 
 describe('refusals', () => {
   const quiet: WindowSample = {
@@ -234,5 +84,41 @@ describe('refusals', () => {
     const stale = { running: 64, waiting: 500, preemptions: 0, kvTokens: null, slots: null };
     state = control(state, at(10_000, { gauges: stale, gaugesAtMs: 2_000 }));
     expect(windowOf(state)).toBe(64);
+  });
+});
+
+describe('a shared engine', () => {
+  const gauges = { running: 100, waiting: 0, preemptions: 0, kvTokens: 262_144, slots: null };
+  const sample = (nowMs: number, changes: Partial<WindowSample> = {}): WindowSample => ({
+    ...{ nowMs, gaugesAtMs: nowMs, gauges, inFlight: 100, completions: 10, outputTokens: 0 },
+    ...{ rejections: 0, retryAfterMs: null, timeouts: 0, itemTokens: null, roundTripMs: 5 },
+    ...{ maxSequences: 128, reserve: 32, foreign: 10 },
+    ...changes,
+  });
+
+  test('is come into slowly, and never filled beyond what the reserve leaves', () => {
+    let state = control(initialWindow(0), sample(0));
+    expect(windowOf(state)).toBe(16);
+    for (let nowMs = 500; nowMs <= 30_000; nowMs += 500)
+      state = control(state, sample(nowMs, { inFlight: windowOf(state) }));
+    expect(windowOf(state)).toBe(96);
+  });
+
+  test('is left to others while they wait, but not altogether', () => {
+    let state = control(initialWindow(0), sample(0));
+    const crowded = { ...gauges, waiting: 40 };
+    for (let nowMs = 500; nowMs <= 30_000; nowMs += 500)
+      state = control(state, sample(nowMs, { gauges: crowded }));
+    expect(windowOf(state)).toBe(9);
+    const alone = control({ ...state, limit: 90 }, sample(31_000, { gauges: crowded, foreign: 0 }));
+    expect(windowOf(alone)).toBe(90);
+  });
+
+  test('whose size nobody told is taken for vLLM’s default', () => {
+    const unknown = sample(0, { maxSequences: null, reserve: 200 });
+    let state = control(initialWindow(0), unknown);
+    for (let nowMs = 500; nowMs <= 30_000; nowMs += 500)
+      state = control(state, sample(nowMs, { maxSequences: null, reserve: 200, inFlight: windowOf(state) }));
+    expect(windowOf(state)).toBe(56);
   });
 });

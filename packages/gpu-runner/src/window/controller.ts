@@ -18,6 +18,13 @@ const DEFAULT_MAX_SEQUENCES = 256;
 const COOLDOWN_MS = 2_000;
 /** Share of our ceiling that we keep however many others wait. */
 const YIELD_FLOOR = 0.1;
+/** Requests that we add at a time beside others. */
+const SHARED_STEP = 8;
+/** How long it is remembered that memory ran out, and what counts as close to it. */
+const PRESSURE_MEMORY_MS = 60_000;
+const PRESSURE_NEAR = 0.9;
+const MIN_STRIDE = 0.01;
+const MAX_STRIDE = 0.08;
 const COUNTING_MS = 1_000;
 /** Samples older than this many intervals say nothing. */
 const STALE_INTERVALS = 3;
@@ -71,6 +78,13 @@ export interface WindowState {
   /** Where a window that was shrunk goes back to quickly. */
   readonly recoverTo: number;
   readonly preemptions: number;
+  /** The window that was too much for the engine's memory, and when. */
+  readonly pressure: number;
+  readonly pressureAtMs: number;
+  /** Share by which it grows close to that; doubles with each step that brings no preemption. */
+  readonly stride: number;
+  /** What the last gauges said. */
+  readonly waiting: number;
   readonly sampledAtMs: number;
   /** Refusals and answers of about the last second. */
   readonly refusals: number;
@@ -95,6 +109,10 @@ export function initialWindow(nowMs: number): WindowState {
     shrunkAtMs: Number.NEGATIVE_INFINITY,
     recoverTo: 0,
     preemptions: 0,
+    pressure: 0,
+    pressureAtMs: Number.NEGATIVE_INFINITY,
+    stride: MIN_STRIDE,
+    waiting: 0,
     sampledAtMs: nowMs,
     refusals: 0,
     answers: 0,
@@ -122,14 +140,14 @@ function controlled(state: WindowState, sample: WindowSample): WindowState {
   if (sample.rejections > 0) return refused(next, sample);
   const fresh = gauges !== null && sample.nowMs - sample.gaugesAtMs <= STALE_INTERVALS * SAMPLE_INTERVAL_MS;
   if (!fresh) return state.informed && gauges !== null ? next : blind(next, sample);
-  const seen = { ...next, preemptions: gauges.preemptions };
+  const seen = { ...next, preemptions: gauges.preemptions, waiting: gauges.waiting };
   if (!state.informed)
     return { ...seen, informed: true, limit: firstLimit(gauges, sample), raisedAtMs: sample.nowMs };
   return steer(
     seen,
     sample,
     gauges,
-    gauges.preemptions - state.preemptions,
+    { preempted: gauges.preemptions - state.preemptions, waitedBefore: state.waiting },
     sample.nowMs - state.sampledAtMs,
   );
 }
@@ -148,6 +166,8 @@ function counted(state: WindowState, sample: WindowSample): WindowState {
 
 /** What fits in the KV cache, or a little more than the slots. */
 function firstLimit(gauges: EngineGauges, sample: WindowSample): number {
+  // Beside others we come in slowly: many prompts at once would hold up theirs.
+  if (sample.reserve > 0) return START_LEVEL;
   if (gauges.slots !== null) return gauges.slots + spareFor(gauges.slots);
   if (gauges.kvTokens === null) return Math.min(64, sample.maxSequences ?? 64);
   const fits = gauges.kvTokens / (sample.itemTokens ?? EXPECTED_ITEM_TOKENS);
@@ -164,7 +184,7 @@ function steer(
   state: WindowState,
   sample: WindowSample,
   gauges: EngineGauges,
-  preempted: number,
+  { preempted, waitedBefore }: { preempted: number; waitedBefore: number },
   elapsedMs: number,
 ): WindowState {
   const { nowMs, inFlight, roundTripMs } = sample;
@@ -174,10 +194,13 @@ function steer(
   const stalenessMs = nowMs - sample.gaugesAtMs;
   if (preempted > 0.02 * sample.completions && preempted > 0) {
     const limit = Math.min(state.limit, inFlight) - Math.max(1, 0.05 * gauges.running);
-    return shrunk(state, nowMs, limit, 6 * SAMPLE_INTERVAL_MS + stalenessMs);
+    const pressed = { ...state, pressure: state.limit, pressureAtMs: nowMs, stride: MIN_STRIDE };
+    return shrunk(pressed, nowMs, limit, 6 * SAMPLE_INTERVAL_MS + stalenessMs);
   }
-  if (sample.reserve > 0 && gauges.waiting > 0 && sample.foreign > 0) return yielded(state, sample);
+  if (sample.reserve > 0 && gauges.waiting > target && sample.foreign > 0) return yielded(state, sample);
   if (gauges.waiting > 2 * target) {
+    // Just arrived, or being admitted: after a pause all prompts come at once, and none of them is too many.
+    if (waitedBefore <= 2 * target || gauges.waiting < 0.9 * waitedBefore) return state;
     const running = Math.min(inFlight, gauges.running);
     const needed = Math.min(state.limit, running + target + perMs * roundTripMs);
     return { ...state, mode: 'steady', limit: Math.max(1, state.limit / 2, needed) };
@@ -185,8 +208,9 @@ function steer(
   const full = inFlight >= Math.floor(state.limit) - 1;
   const rested =
     nowMs >= state.cooldownUntilMs && nowMs - state.raisedAtMs > stalenessMs + SAMPLE_INTERVAL_MS / 2;
-  if (gauges.waiting > 0 || !full || !rested)
-    return gauges.waiting > 0 ? { ...state, mode: 'steady' } : state;
+  // What came in during a step waits for the next one: a few waiting are as good as none.
+  const queued = gauges.waiting > target / 2;
+  if (queued || !full || !rested) return gauges.waiting > 0 ? { ...state, mode: 'steady' } : state;
   const slots = gauges.slots ?? sample.maxSequences;
   return raised(state, sample, slots === null ? WINDOW_MAX : slots + spareFor(slots));
 }
@@ -204,11 +228,23 @@ function yielded(state: WindowState, sample: WindowSample): WindowState {
 }
 
 function raised(state: WindowState, sample: WindowSample, ceiling: number): WindowState {
-  const quick = state.mode === 'slow_start' || state.limit < state.recoverTo;
-  const grown = quick ? 2 * state.limit : Math.ceil(1.25 * state.limit) + 1;
-  const limit = state.mode !== 'slow_start' && quick ? Math.min(grown, state.recoverTo) : grown;
+  const limit = Math.max(state.limit, Math.min(ceiling, grown(state, sample)));
   const mode = state.mode === 'backoff' && limit >= state.recoverTo ? 'steady' : state.mode;
-  return { ...state, mode, limit: Math.min(ceiling, Math.max(limit, state.limit)), raisedAtMs: sample.nowMs };
+  return { ...state, mode, limit, stride: Math.min(MAX_STRIDE, 2 * state.stride), raisedAtMs: sample.nowMs };
+}
+
+function grown(state: WindowState, sample: WindowSample): number {
+  const { limit, mode, recoverTo, pressure } = state;
+  if (sample.reserve > 0) return limit + SHARED_STEP;
+  const pressed = sample.nowMs - state.pressureAtMs < PRESSURE_MEMORY_MS;
+  // Close to where memory ran out it feels its way, or it would run out again every few seconds.
+  if (pressed && limit >= PRESSURE_NEAR * pressure) return (1 + state.stride) * limit + 1;
+  const ends = [
+    ...(pressed ? [PRESSURE_NEAR * pressure] : []),
+    ...(mode !== 'slow_start' && limit < recoverTo ? [recoverTo] : []),
+  ];
+  const quick = mode === 'slow_start' || limit < recoverTo;
+  return Math.min(quick ? 2 * limit : Math.ceil(1.25 * limit) + 1, ...ends);
 }
 
 /**
