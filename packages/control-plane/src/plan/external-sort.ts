@@ -22,7 +22,11 @@ export interface SortedRecord {
 /** Sorted records in the temporary object, and where reading of them stands. */
 interface Run {
   readonly end: number;
+  /** Offset of the block that is read next. */
   next: number;
+  /** That block, on its way while the one before is used. */
+  coming: Promise<Buffer> | null;
+  /** Whole records. */
   block: Buffer;
   at: number;
 }
@@ -139,54 +143,59 @@ export class ExternalSort {
     if (bytes > 0) await write();
     // The arena is filled again.
     await this.#writer.flush();
-    this.#runs.push({ next: from, end: this.#writtenBytes, block: Buffer.alloc(0), at: 0 });
+    const block = Buffer.alloc(0);
+    this.#runs.push({ next: from, end: this.#writtenBytes, coming: null, block, at: 0 });
     this.#used = 0;
     this.#count = 0;
   }
 
   async *#merged(): AsyncGenerator<SortedRecord[]> {
-    const share = Math.floor(this.#memoryBytes / this.#runs.length);
+    // Two blocks of each run: one in use, one on its way.
+    const share = Math.floor(this.#memoryBytes / (2 * this.#runs.length));
     const blockBytes = Math.max(MIN_BLOCK_BYTES, Math.min(MAX_BLOCK_BYTES, share));
     const open = [...this.#runs];
-    for (const run of open) await this.#fill(run, blockBytes);
+    await Promise.all(open.map((run) => this.#fill(run, blockBytes)));
     let batch: SortedRecord[] = [];
     while (open.length > 0) {
       const run = smallest(open);
       const record = recordAt(run.block, run.at);
       batch.push(record);
       run.at += HEADER_BYTES + record.bytes.length;
-      if (hasRecord(run)) {
-        if (batch.length < BATCH_RECORDS) continue;
+      const isUsedUp = run.at === run.block.length;
+      if (isUsedUp || batch.length >= BATCH_RECORDS) {
+        // Handed over before more is read: its records hold their blocks.
         yield batch;
         batch = [];
-        continue;
       }
-      // Handed over before more is read: its records hold their blocks.
-      yield batch;
-      batch = [];
-      if (!(await this.#fill(run, blockBytes))) open.splice(open.indexOf(run), 1);
+      if (isUsedUp && !(await this.#fill(run, blockBytes))) open.splice(open.indexOf(run), 1);
     }
-    if (batch.length > 0) yield batch;
   }
 
-  /** Reads a run's next block, which begins at a record; false at the run's end. */
+  /** Makes a run's next block the current one; false at the run's end. */
   async #fill(run: Run, blockBytes: number): Promise<boolean> {
-    run.next -= run.block.length - run.at;
     if (run.next >= run.end) return false;
-    for (let wanted = blockBytes; ; ) {
-      const length = Math.min(wanted, run.end - run.next);
-      const block = await readBytes(this.#blobs, { key: this.#writer.key, offset: run.next, length });
-      if (block.length !== length)
-        throw new Error('the temporary object of a sort is shorter than it was written');
-      run.block = block;
-      run.at = 0;
-      if (hasRecord(run)) {
-        run.next += length;
-        return true;
-      }
+    let block = await (run.coming ?? this.#read(run, blockBytes));
+    let whole = endOfWholeRecords(block);
+    if (whole === 0) {
       // A record that is longer than a block.
-      wanted = HEADER_BYTES + block.readUInt32LE(4);
+      block = await this.#read(run, HEADER_BYTES + block.readUInt32LE(4));
+      whole = block.length;
     }
+    run.block = block.subarray(0, whole);
+    run.at = 0;
+    run.next += whole;
+    run.coming = run.next < run.end ? this.#read(run, blockBytes) : null;
+    // Its failure is seen when its turn comes; until then it must not count as unhandled.
+    run.coming?.catch(() => undefined);
+    return true;
+  }
+
+  async #read(run: Run, wanted: number): Promise<Buffer> {
+    const length = Math.min(wanted, run.end - run.next);
+    const block = await readBytes(this.#blobs, { key: this.#writer.key, offset: run.next, length });
+    if (block.length !== length)
+      throw new Error('the temporary object of a sort is shorter than it was written');
+    return block;
   }
 }
 
@@ -204,9 +213,15 @@ const recordAt = (bytes: Buffer, start: number): SortedRecord => ({
   bytes: bytes.subarray(start + HEADER_BYTES, endOfRecord(bytes, start)),
 });
 
-/** True when a whole record stands at the run's place in its block. */
-function hasRecord({ block, at }: Run): boolean {
-  return at + HEADER_BYTES <= block.length && endOfRecord(block, at) <= block.length;
+/** Behind the last record of a block that is whole. */
+function endOfWholeRecords(block: Buffer): number {
+  let end = 0;
+  while (end + HEADER_BYTES <= block.length) {
+    const next = endOfRecord(block, end);
+    if (next > block.length) break;
+    end = next;
+  }
+  return end;
 }
 
 /** Few runs: looking at each is cheaper than keeping them in order. Of equal keys the earlier run's comes first. */
