@@ -37,6 +37,7 @@ export const ERROR_RULES = {
   job_already_ended: invalid('The job has already ended', 409),
   nothing_to_retry: invalid('No item matches', 409),
   project_exists: invalid('A project of this id exists with other settings', 409),
+  too_many_webhook_endpoints: invalid('The project has too many webhook endpoints', 409),
   key_already_rotated: invalid('The API key has a successor that is in use', 409),
   method_not_allowed: invalid('The method is not allowed here', 405),
   missing_api_key: {

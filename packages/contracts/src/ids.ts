@@ -17,7 +17,8 @@ export type IdPrefix =
   | 'req'
   | 'run'
   | 'evt'
-  | 'whe';
+  | 'whe'
+  | 'whd';
 
 const SEPARATOR: Partial<Record<IdPrefix, string>> = { file: '-' };
 

@@ -78,6 +78,13 @@ export const LIMITS = {
   lostLeasesBeforeFailure: 3,
   /** Characters of the name of a project or an API key. */
   accessNameChars: 128,
+  /** Characters of a webhook's URL and secret. */
+  webhookUrlChars: 2_048,
+  webhookSecretChars: 256,
+  /** Webhook endpoints of a project. */
+  webhookEndpoints: 100,
+  /** How long the delivery log is kept. */
+  webhookLogMs: 30 * 24 * 3_600_000,
   /** Share of a project beside the others. */
   projectWeightMin: 0.01,
   projectWeightMax: 100,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ENDPOINTS } from './endpoints.js';
 import { ITEM_STATUSES, JOB_STATES, JOB_STATUSES, PRIORITIES } from './lifecycle.js';
 import { LIMITS, parseDurationMs } from './limits.js';
+import { jobWebhook } from './webhooks.js';
 
 /** Wire formats of the native API (`/v1/jobs/**`). Keys are snake_case, times RFC 3339. */
 
@@ -42,6 +43,8 @@ export const jobOptions = z.object({
   metadata: metadata.optional(),
   /** `auto`: items run in the order in which engines get through them fastest; `input`: as they stand in the input. */
   plan_order: z.enum(['auto', 'input']).optional(),
+  /** Who is told of its end. */
+  webhook: jobWebhook.optional(),
   /** How long the output and error files are kept behind their creation, in seconds; without it, until deleted. */
   output_expires_after_seconds: z
     .int()

@@ -11,8 +11,10 @@ import { NativeModule } from './http/native/native.module.js';
 import { OpenAiModule } from './http/openai/openai.module.js';
 import { RunnerModule } from './http/runner/runner.module.js';
 import { SyncModule } from './http/sync/sync.module.js';
+import { WebhooksHttpModule } from './http/webhooks/webhooks-http.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { LeasesModule } from './leases/leases.module.js';
+import { WebhooksModule } from './webhooks/webhooks.module.js';
 
 /** The whole application. Health is served in every role, the API only by processes of the role `api`. */
 @Module({})
@@ -25,13 +27,14 @@ export class AppModule {
           AnthropicModule,
           SyncModule,
           EventsHttpModule,
+          WebhooksHttpModule,
           AccessModule,
           RunnerModule,
         ]
       : [];
     return {
       module: AppModule,
-      imports: [CoreModule.forPorts(ports), LeasesModule, DispatchModule, JobsModule, ...api],
+      imports: [CoreModule.forPorts(ports), LeasesModule, DispatchModule, JobsModule, WebhooksModule, ...api],
       controllers: [HealthController],
       providers: [{ provide: APP_FILTER, useClass: ProblemFilter }],
     };

@@ -21,6 +21,7 @@ describe('the settings of a control plane', () => {
       offerTtlMs: 10_000,
       sweepIntervalMs: 1_000,
       stopGraceMs: 5_000,
+      webhookAllowHosts: [],
       logLevel: 'info',
     });
   });

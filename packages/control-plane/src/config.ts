@@ -33,6 +33,8 @@ export interface ControlPlaneConfig {
   readonly sweepIntervalMs: number;
   /** How long a stopped job waits for its runners' last settles. */
   readonly stopGraceMs: number;
+  /** Receivers of webhooks (host, or host:port) that may have private addresses. */
+  readonly webhookAllowHosts: readonly string[];
   readonly logLevel: string;
 }
 
@@ -88,6 +90,7 @@ const settings = z.object({
   BATCH_INFER_OFFER_TTL_MS: duration.optional(),
   BATCH_INFER_SWEEP_INTERVAL_MS: duration.default(1_000),
   BATCH_INFER_STOP_GRACE_MS: duration.default(5_000),
+  BATCH_INFER_WEBHOOK_ALLOW_HOSTS: list.default([]),
   BATCH_INFER_LOG_LEVEL: z
     .enum(
       ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
@@ -137,6 +140,7 @@ export function parseControlPlaneConfig(
       value.BATCH_INFER_OFFER_TTL_MS ?? (kafka ? DEFAULT_KAFKA_OFFER_TTL_MS : DEFAULT_DIRECT_OFFER_TTL_MS),
     sweepIntervalMs: value.BATCH_INFER_SWEEP_INTERVAL_MS,
     stopGraceMs: value.BATCH_INFER_STOP_GRACE_MS,
+    webhookAllowHosts: value.BATCH_INFER_WEBHOOK_ALLOW_HOSTS,
     logLevel: value.BATCH_INFER_LOG_LEVEL,
   };
   checkTogether(config);

@@ -11,6 +11,7 @@ import { Retention } from '../files/retention.js';
 import { Finalizer } from '../finalize/finalizer.js';
 import { Planner } from '../jobs/planner.js';
 import { Loop } from '../loop.js';
+import { WebhookDeliverer } from '../webhooks/webhook-deliverer.js';
 import type { Heartbeat } from './heartbeat.js';
 
 /** While somebody waits for offers, the ledger is looked at this often for work that no signal told of. */
@@ -23,6 +24,8 @@ const REFILL_MS = 50;
 const JOBS_INTERVAL_MS = 1_000;
 const ORPHAN_INTERVAL_MS = 10_000;
 const STALL_INTERVAL_MS = 10_000;
+/** Events whose time to be sent again has come. */
+const WEBHOOK_INTERVAL_MS = 1_000;
 const UPKEEP_INTERVAL_MS = 60_000;
 /** Shorter troubles of the ledger are no outage. */
 const OUTAGE_MS = 5_000;
@@ -113,6 +116,11 @@ export function startBackground(params: {
 
     const stalls = app.get(StallWatch);
     loop('stalls', STALL_INTERVAL_MS, () => stalls.tick());
+    const deliverer = app.get(WebhookDeliverer);
+    const webhooks = loop('webhooks', WEBHOOK_INTERVAL_MS, () => deliverer.tick());
+    signals.on('webhook-due', () => webhooks.wake());
+    signals.on('job-ended', () => webhooks.wake());
+
     const upkeep = app.get(Upkeep);
     loop('upkeep', UPKEEP_INTERVAL_MS, () => upkeep.tick());
     const orphans = app.get(OrphanSweep);

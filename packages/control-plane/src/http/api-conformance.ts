@@ -38,6 +38,7 @@ import { NativeModule } from './native/native.module.js';
 import { OpenAiModule } from './openai/openai.module.js';
 import { registerRequestContext } from './request-context.js';
 import { SyncModule } from './sync/sync.module.js';
+import { WebhooksHttpModule } from './webhooks/webhooks-http.module.js';
 
 /** What a pretended engine says to one line. */
 export interface Answer {
@@ -117,7 +118,15 @@ export async function openTestApi(settings: Readonly<Record<string, string>> = {
   @Module({ providers: ports, exports: ports.map(({ provide }) => provide) })
   class TestCoreModule {}
   @Module({
-    imports: [TestCoreModule, NativeModule, OpenAiModule, AnthropicModule, SyncModule, EventsHttpModule],
+    imports: [
+      TestCoreModule,
+      NativeModule,
+      OpenAiModule,
+      AnthropicModule,
+      SyncModule,
+      EventsHttpModule,
+      WebhooksHttpModule,
+    ],
     providers: [{ provide: APP_FILTER, useClass: ProblemFilter }],
   })
   class TestAppModule {}

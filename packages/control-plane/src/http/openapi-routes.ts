@@ -5,6 +5,7 @@ import { EVENTS_ROUTES } from './events/events-routes.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
 import { UPLOAD_ROUTES } from './openai/upload-routes.js';
 import { SYNC_ROUTES } from './sync/sync-routes.js';
+import { WEBHOOKS_ROUTES } from './webhooks/webhooks-routes.js';
 
 const model = {
   type: 'object',
@@ -21,6 +22,7 @@ const jobOptionsQuery = {
   max_attempts: 'Charged attempts of one item.',
   max_error_rate: 'Share of failed items beyond which the rest is not run.',
   defaults: 'JSON object, merged under each body.',
+  webhook: 'JSON object: url, events, secret.',
   metadata: 'JSON object; or metadata[key]=value.',
   output_expires_after_seconds: 'How long output files are kept.',
   dry_run: 'true: answer with the plan and store nothing.',
@@ -397,5 +399,6 @@ export const API_ROUTES: readonly ApiRoute[] = [
   ...UPLOAD_ROUTES,
   ...ANTHROPIC_ROUTES,
   ...SYNC_ROUTES,
+  ...WEBHOOKS_ROUTES,
   ...ACCESS_ROUTES,
 ];

@@ -20,6 +20,7 @@ import {
   uploadPartObject,
 } from '@batch-infer/contracts/openai';
 import * as runnerProtocol from '@batch-infer/contracts/runner-protocol';
+import * as webhooks from '@batch-infer/contracts/webhooks';
 import { z } from 'zod';
 import type { ApiRoute } from './api-route.js';
 import { API_ROUTES } from './openapi-routes.js';
@@ -36,6 +37,10 @@ const REQUESTS: Readonly<Record<string, z.ZodType>> = {
   RotateApiKeyRequest: access.rotateApiKeyRequest,
   CreateProjectRequest: access.createProjectRequest,
   UpdateProjectRequest: access.updateProjectRequest,
+  CreateWebhookEndpointRequest: webhooks.createWebhookEndpointRequest,
+  UpdateWebhookEndpointRequest: webhooks.updateWebhookEndpointRequest,
+  RotateWebhookSecretRequest: webhooks.rotateWebhookSecretRequest,
+  TestWebhookEndpointRequest: webhooks.testWebhookEndpointRequest,
   RunnerReport: runnerProtocol.runnerReport,
   PollOffersRequest: runnerProtocol.pollOffersRequest,
   ClaimRequest: runnerProtocol.claimRequest,
@@ -61,6 +66,12 @@ const ANSWERS: Readonly<Record<string, z.ZodType>> = {
   CreatedApiKey: access.createdApiKey,
   Caller: access.callerView,
   Project: access.projectView,
+  WebhookEndpoint: webhooks.webhookEndpointView,
+  WebhookEndpointWithSecret: webhooks.webhookEndpointWithSecret,
+  WebhookTestResult: webhooks.webhookTestResult,
+  WebhookDelivery: webhooks.webhookDeliveryView,
+  WebhookSecret: webhooks.webhookSecretView,
+  WebhookEvent: webhooks.webhookEvent,
   Runner: runnerProtocol.runnerView,
   SessionEvent: runnerProtocol.sessionEvent,
   PollOffersResponse: runnerProtocol.pollOffersResponse,

@@ -3,6 +3,7 @@ import type { FileRecord, JobRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
 import { lockJob } from './jobs.js';
 import { toFileRow, toJobRecord } from './rows.js';
+import { writeWebhooks } from './webhook-outbox.js';
 
 export async function claimFinalization(
   database: Database,
@@ -52,21 +53,19 @@ export async function finishJob(
     for (const file of [params.outputFile, params.errorFile]) {
       if (file !== null) await putFile(session, file);
     }
-    await session.db
-      .updateTable('job')
-      .set({
-        state: params.state,
-        cancelled: params.cancelled,
-        expired: params.expired,
-        output_file_id: params.outputFile?.id ?? null,
-        error_file_id: params.errorFile?.id ?? null,
-        finalize_owner: null,
-        finalize_until: null,
-        finished_at: params.nowMs,
-        version: job.version + 1,
-      })
-      .where('id', '=', job.id)
-      .execute();
+    const end = {
+      state: params.state,
+      cancelled: params.cancelled,
+      expired: params.expired,
+      output_file_id: params.outputFile?.id ?? null,
+      error_file_id: params.errorFile?.id ?? null,
+      finalize_owner: null,
+      finalize_until: null,
+      finished_at: params.nowMs,
+      version: job.version + 1,
+    };
+    await session.db.updateTable('job').set(end).where('id', '=', job.id).execute();
+    await writeWebhooks(session, { ...job, ...end }, params.nowMs);
     return true;
   });
 }

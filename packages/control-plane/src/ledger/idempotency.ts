@@ -73,7 +73,11 @@ async function findByContent<T>(session: TransactionSession, params: Claim<T>): 
     const record = row === undefined ? null : await params.find(row.record_id);
     if (row !== undefined && record !== null) {
       // A chain of retries is one request, however long each of them waited.
-      await session.db.updateTable('idempotency').set({ created_at: nowMs }).where('id', '=', row.id).execute();
+      await session.db
+        .updateTable('idempotency')
+        .set({ created_at: nowMs })
+        .where('id', '=', row.id)
+        .execute();
       return record;
     }
   }

@@ -10,6 +10,7 @@ import { createOnce } from './idempotency.js';
 import { labelsOf, metadataLabel, modelLabel, toFileRow, toJobRecord, toJobRow } from './rows.js';
 import { priorityRank, type ShardTable } from './schema.js';
 import { insertOrder } from './shard-order.js';
+import { writeWebhooks } from './webhook-outbox.js';
 
 export async function createJob(
   database: Database,
@@ -144,24 +145,29 @@ export async function claimPlanning(
 }
 
 export async function refuseJob(
-  { db }: Database,
+  database: Database,
   { jobId, errors, nowMs }: Parameters<Ledger['refuseJob']>[0],
 ): Promise<boolean> {
-  const updated = await db
-    .updateTable('job')
-    .set((expression) => ({
-      state: 'failed' as const,
-      // Nothing was accepted, so there is no item to account for (I2).
-      total: 0,
-      input_errors: JSON.stringify(errors),
-      finished_at: nowMs,
-      version: expression('version', '+', 1),
-    }))
-    .where('id', '=', jobId)
-    .where('ordinals', 'is', null)
-    .where('state', 'in', ['validating', 'cancelling'])
-    .executeTakeFirst();
-  return updated.numUpdatedRows === 1n;
+  return database.transaction(async (session) => {
+    const row = await session.db
+      .updateTable('job')
+      .set((expression) => ({
+        state: 'failed' as const,
+        // Nothing was accepted, so there is no item to account for (I2).
+        total: 0,
+        input_errors: JSON.stringify(errors),
+        finished_at: nowMs,
+        version: expression('version', '+', 1),
+      }))
+      .where('id', '=', jobId)
+      .where('ordinals', 'is', null)
+      .where('state', 'in', ['validating', 'cancelling'])
+      .returningAll()
+      .executeTakeFirst();
+    if (row === undefined) return false;
+    await writeWebhooks(session, row, nowMs);
+    return true;
+  });
 }
 
 export async function listUnplanned(

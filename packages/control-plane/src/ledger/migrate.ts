@@ -6,6 +6,7 @@ import { addAccess } from './migrations/002-access.js';
 import { addUploads } from './migrations/003-uploads.js';
 import { addPlan } from './migrations/004-plan.js';
 import { addPause } from './migrations/005-control.js';
+import { addWebhooks } from './migrations/006-webhooks.js';
 
 /** Every migration by its number; a released one never changes. */
 function migrationsFor(database: Database): Record<string, Migration> {
@@ -15,6 +16,7 @@ function migrationsFor(database: Database): Record<string, Migration> {
     '003-uploads': { up: (db) => addUploads(db) },
     '004-plan': { up: (db) => addPlan(db, database.maskType) },
     '005-control': { up: (db) => addPause(db) },
+    '006-webhooks': { up: (db) => addWebhooks(db) },
   };
 }
 

@@ -31,6 +31,9 @@ const TABLES = [
   'meta',
   'upload',
   'upload_part',
+  'webhook_endpoint',
+  'webhook_secret',
+  'webhook_delivery',
 ];
 
 describe.runIf(serverUrl !== null)('with a real server', () => {

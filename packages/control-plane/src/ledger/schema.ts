@@ -1,5 +1,6 @@
 import type { EndReason, JobState, Priority } from '@batch-infer/contracts';
 import { PRIORITIES } from '@batch-infer/contracts';
+import type { WebhookDeliveryState, WebhookEventType } from '@batch-infer/contracts/webhooks';
 import type { Generated } from 'kysely';
 import type { JobRecord, ShardState } from '../ports/records.js';
 import type { UploadState } from '../ports/uploads.js';
@@ -21,6 +22,9 @@ export interface Schema {
   meta: MetaTable;
   upload: UploadTable;
   upload_part: UploadPartTable;
+  webhook_endpoint: WebhookEndpointTable;
+  webhook_secret: WebhookSecretTable;
+  webhook_delivery: WebhookDeliveryTable;
 }
 
 export interface ProjectTable {
@@ -215,6 +219,49 @@ export interface UploadPartTable {
   bytes: number;
   blob_key: string;
   created_at: number;
+}
+
+export interface WebhookEndpointTable {
+  id: string;
+  project_id: string;
+  name: string;
+  url: string;
+  /** JSON array. */
+  event_types: string;
+  secret: string;
+  old_secret: string | null;
+  old_secret_until: number | null;
+  disabled_at: number | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** What signs the webhooks of jobs that bring no secret. */
+export interface WebhookSecretTable {
+  project_id: string;
+  secret: string;
+}
+
+export interface WebhookDeliveryTable {
+  id: string;
+  event_id: string;
+  event_type: WebhookEventType;
+  project_id: string;
+  job_id: string;
+  /** `null`: the job's own webhook. */
+  endpoint_id: string | null;
+  url: string;
+  /** That the job brought with its webhook. */
+  secret: string | null;
+  payload: string;
+  state: WebhookDeliveryState;
+  attempts: number;
+  next_attempt_at: number | null;
+  claimed_until: number | null;
+  last_status: number | null;
+  last_error: string | null;
+  created_at: number;
+  delivered_at: number | null;
 }
 
 /** Small facts about the ledger itself. */

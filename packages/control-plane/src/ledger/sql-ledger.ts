@@ -26,6 +26,7 @@ import { listRunners, removeRunner, saveRunner } from './runners.js';
 import { settle } from './settle.js';
 import { advanceStopping, listExpired, stopJob } from './stopping.js';
 import { uploadLedger } from './uploads.js';
+import { webhookLedger } from './webhooks.js';
 
 /**
  * Opens the ledger: PostgreSQL when `databaseUrl` is given, else SQLite in `sqliteFile`. The schema is brought up to
@@ -99,6 +100,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
 
     ...accessLedger(database),
     ...pauseLedger(database),
+    ...webhookLedger(database),
     ...uploadLedger(database),
   };
 }

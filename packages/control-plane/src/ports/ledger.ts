@@ -11,12 +11,13 @@ import type {
   UsageTotals,
 } from './records.js';
 import type { UploadLedger } from './uploads.js';
+import type { WebhookLedger } from './webhooks.js';
 
 /**
  * The ledger: the only authority on what is true. Every method is one transaction. Implementations: Kysely over SQLite
  * and over PostgreSQL; both run the conformance suite in `ledger/ledger-conformance.ts`.
  */
-export interface Ledger extends AccessLedger, UploadLedger, PauseLedger {
+export interface Ledger extends AccessLedger, UploadLedger, PauseLedger, WebhookLedger {
   /** Brings the schema up to date under a lock. */
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */

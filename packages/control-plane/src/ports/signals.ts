@@ -30,6 +30,8 @@ export interface SignalMap {
   'stopped-released': [];
   /** The job is being stopped: tell the runners. */
   'job-stopping': [jobId: string, reason: EndReason];
+  /** An event waits for its receiver. */
+  'webhook-due': [];
   /** The job is held back: runners give its leases back. */
   'job-paused': [jobId: string];
   /** The job waits for the finalizer. */

@@ -8,6 +8,7 @@ import { type EndedItem, EVERYTHING } from '../jobs/item-reader.js';
 import { JobCreation } from '../jobs/job-creation.js';
 import { Jobs } from '../jobs/jobs.js';
 import { Results } from '../jobs/results.js';
+import { SYNC_LANE_METADATA } from '../ports/lanes.js';
 import type { JobRecord } from '../ports/records.js';
 import { toRequestError } from './request-error.js';
 import { ServedModels } from './served-models.js';
@@ -15,8 +16,7 @@ import { ServedModels } from './served-models.js';
 /** How long a request may wait for a runner or in the queue before its job expires, whoever still waits for it. */
 const COMPLETION_WINDOW = '1h';
 
-/** Finds these jobs among the others: `GET /v1/jobs?metadata[x_batch_infer_lane]=sync`. */
-const METADATA = { x_batch_infer_lane: 'sync' };
+const METADATA = { [SYNC_LANE_METADATA.key]: SYNC_LANE_METADATA.value };
 
 /** How often a waiting request looks by itself: at first often, since the item may have ended at another control plane. */
 const FIRST_LOOK_MS = 100;

@@ -36,7 +36,7 @@ const withId = closed.filter(({ path }) => path.includes('{id}') && !SHARED.has(
 
 let world: AccessWorld;
 /** Everything that the others have. */
-let theirs: { job: string; batch: string; file: string; upload: string; key: string; shard: string };
+let theirs: Record<'job' | 'batch' | 'file' | 'upload' | 'key' | 'shard' | 'endpoint' | 'delivery', string>;
 const keys = new Map<string, string>();
 
 const keyOf = (name: string): string => {
@@ -113,11 +113,30 @@ beforeAll(async () => {
     payload: { bytes: 9, filename: 'f', mime_type: 'text/jsonl', purpose: 'batch' },
   });
   expect(begun.statusCode, begun.body).toBe(200);
-  const ids = { job, batch, file: uploaded.json().id, upload: begun.json().id };
+  const ids = { job, batch, file: uploaded.json().id, upload: begun.json().id, ...(await makeWebhooks()) };
   theirs = { ...ids, key: victimKey, shard: shard.id };
 });
 
 afterAll(() => world.close());
+
+/** An endpoint of the others, and an event on its way to it: that of a job whose input was refused. */
+async function makeWebhooks(): Promise<{ endpoint: string; delivery: string }> {
+  const call = { method: 'POST', key: keyOf('theirs') } as const;
+  const payload = { url: 'https://hooks.example/theirs' };
+  const endpoint = await world.ask({ ...call, url: '/v1/webhook_endpoints', headers: json, payload });
+  expect(endpoint.statusCode, endpoint.body).toBe(200);
+  const url = '/v1/jobs?model=m&endpoint=/v1/completions&completion_window=1m';
+  const job = await world.ask({ ...call, url, headers: ndjson, payload: '{"body":{"prompt":"theirs"}}\n' });
+  const nowMs = Date.now();
+  const jobId: string = job.json().id;
+  await world.ledger.stopJob({ projectId: OTHERS, id: jobId, reason: 'cancelled', nowMs });
+  await world.ledger.claimFinalization({ jobId, owner: 'r', claimMs: 1_000, nowMs });
+  const end = { jobId, owner: 'r', state: 'cancelled', cancelled: 1, expired: 0 } as const;
+  await world.ledger.finishJob({ ...end, outputFile: null, errorFile: null, nowMs });
+  const [delivery] = await world.ledger.listWebhookDeliveries({ projectId: OTHERS, limit: 1 });
+  if (delivery === undefined) throw new Error('the end of the job is no event');
+  return { endpoint: endpoint.json().id, delivery: delivery.id };
+}
 
 /** An id of the others for a route; a route with a new kind of id must be added here to be tested. */
 function victimOf({ path }: ApiRoute): string {
@@ -129,6 +148,8 @@ function victimOf({ path }: ApiRoute): string {
   if (path.startsWith('/v1/keys/')) return theirs.key;
   if (path.startsWith('/v1/projects/')) return OTHERS;
   if (path.startsWith('/v1/runner/shards/')) return theirs.shard;
+  if (path.startsWith('/v1/webhook_endpoints/')) return theirs.endpoint;
+  if (path.startsWith('/v1/webhook_deliveries/')) return theirs.delivery;
   throw new Error(`s2.test.ts knows nobody's id for ${path}: add one`);
 }
 

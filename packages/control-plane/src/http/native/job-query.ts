@@ -65,7 +65,7 @@ export function optionsOf(query: Query): { options: JobOptions; dryRun: boolean 
     const text = one(query, key);
     if (key === 'metadata') values[key] = metadataOf(query);
     else if (text === undefined) continue;
-    else if (key === 'defaults') values[key] = jsonParameter(key, text);
+    else if (key === 'defaults' || key === 'webhook') values[key] = jsonParameter(key, text);
     else values[key] = NUMBERS.includes(key) && text !== '' ? Number(text) : text;
   }
   return { options: parseWith(jobOptions, values), dryRun: flag(query, 'dry_run') };

@@ -1,0 +1,80 @@
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { isPublicAddress } from './public-address.js';
+
+/** All addresses of a name, as connecting would see them. */
+export type ResolveName = (hostname: string) => Promise<readonly string[]>;
+
+/** Where to connect: to this address and no other, whatever the name is resolved to a moment later. */
+export interface CheckedTarget {
+  readonly url: URL;
+  readonly address: string;
+}
+
+/** The target may not be called. */
+export class ForbiddenTargetError extends Error {
+  override readonly name = 'ForbiddenTargetError';
+}
+
+/**
+ * Keeps webhooks from reaching what only this machine may reach (server-side request forgery). A name is resolved here,
+ * once; all of its addresses are judged, and the connection then goes to one that was. An address written in the URL is
+ * judged itself: whatever way it is written, `URL` has made it a plain one.
+ */
+export class TargetGuard {
+  readonly #allowed: ReadonlySet<string>;
+  readonly #resolve: ResolveName;
+
+  /** @param options.allowHosts names or addresses, with or without a port, that may be private */
+  constructor(options: { allowHosts: readonly string[]; resolve?: ResolveName }) {
+    this.#allowed = new Set(options.allowHosts.map((host) => host.toLowerCase()));
+    this.#resolve = options.resolve ?? resolveAll;
+  }
+
+  /** What can be said without asking for the name's addresses. @throws ForbiddenTargetError */
+  checkUrl(text: string): URL {
+    const url = URL.canParse(text) ? new URL(text) : null;
+    if (url === null || !/^https?:$/.test(url.protocol)) {
+      throw new ForbiddenTargetError('Webhooks go to http:// and https:// URLs only.');
+    }
+    if (url.username !== '' || url.password !== '') {
+      throw new ForbiddenTargetError('The URL of a webhook must not hold a user or a password.');
+    }
+    const host = hostOf(url);
+    if (this.#isAllowed(url)) return url;
+    if (isIP(host) !== 0 && !isPublicAddress(host)) throw notPublic();
+    // Names that never leave the machine, whatever a resolver says.
+    if (/(?:^|\.)localhost$/i.test(host.replace(/\.$/, ''))) throw notPublic();
+    return url;
+  }
+
+  /** @throws ForbiddenTargetError; the resolver's error */
+  async check(text: string): Promise<CheckedTarget> {
+    const url = this.checkUrl(text);
+    const host = hostOf(url);
+    const addresses = isIP(host) === 0 ? await this.#resolve(host) : [host];
+    const [address] = addresses;
+    if (address === undefined) throw new ForbiddenTargetError('The name of the webhook has no address.');
+    if (!this.#isAllowed(url) && !addresses.every(isPublicAddress)) throw notPublic();
+    return { url, address };
+  }
+
+  #isAllowed(url: URL): boolean {
+    return this.#allowed.has(url.hostname) || this.#allowed.has(`${url.hostname}:${portOf(url)}`);
+  }
+}
+
+const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, '');
+
+export const portOf = ({ port, protocol }: URL): number =>
+  port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port);
+
+const notPublic = (): ForbiddenTargetError =>
+  new ForbiddenTargetError(
+    'The webhook leads to an address that is not public. The operator can allow it: BATCH_INFER_WEBHOOK_ALLOW_HOSTS.',
+  );
+
+async function resolveAll(hostname: string): Promise<string[]> {
+  const found = await lookup(hostname, { all: true, order: 'verbatim' });
+  return found.map(({ address }) => address);
+}

@@ -1,0 +1,158 @@
+import { LIMITS, newId } from '@batch-infer/contracts';
+import {
+  WEBHOOK_EVENT_TYPES,
+  type WebhookDeliveryState,
+  type WebhookEventType,
+} from '@batch-infer/contracts/webhooks';
+import { DomainError } from '../errors.js';
+import { shownId } from '../files/files.js';
+import type { Clock } from '../ports/clock.js';
+import type { WebhookDeliveryRecord, WebhookEndpointRecord, WebhookLedger } from '../ports/webhooks.js';
+import { toWebhookEvent } from './job-event.js';
+import { newWebhookSecret, signedHeaders } from './signing.js';
+import { ForbiddenTargetError, type TargetGuard } from './target-guard.js';
+import type { SendOutcome, WebhookSender } from './webhook-sender.js';
+
+/** How long the old secret signs beside the new one, when it is kept. */
+const ROTATION_MS = 24 * 3_600_000;
+
+type Change = Parameters<WebhookLedger['updateWebhookEndpoint']>[0]['change'];
+
+/** Administers the receivers of a project's events. */
+export class WebhookEndpoints {
+  readonly #ledger: WebhookLedger;
+  readonly #clock: Clock;
+  readonly #guard: TargetGuard;
+  readonly #sender: Pick<WebhookSender, 'send'>;
+  readonly #onDue: () => void;
+
+  /** @param options.onDue called when a delivery can be made at once */
+  constructor(options: {
+    ledger: WebhookLedger;
+    clock: Clock;
+    guard: TargetGuard;
+    sender: Pick<WebhookSender, 'send'>;
+    onDue: () => void;
+  }) {
+    this.#ledger = options.ledger;
+    this.#clock = options.clock;
+    this.#guard = options.guard;
+    this.#sender = options.sender;
+    this.#onDue = options.onDue;
+  }
+
+  /** @throws DomainError `invalid_parameter` (the URL leads to a private address), `too_many_webhook_endpoints` */
+  async create(params: {
+    projectId: string;
+    url: string;
+    name?: string | undefined;
+    eventTypes?: readonly WebhookEventType[] | undefined;
+  }): Promise<WebhookEndpointRecord> {
+    this.#assertTarget(params.url);
+    const nowMs = this.#clock.nowMs();
+    const endpoint: WebhookEndpointRecord = {
+      id: newId('whe', nowMs),
+      projectId: params.projectId,
+      name: params.name ?? new URL(params.url).hostname.slice(0, LIMITS.accessNameChars),
+      url: params.url,
+      eventTypes: params.eventTypes ?? WEBHOOK_EVENT_TYPES,
+      secret: newWebhookSecret(),
+      oldSecret: null,
+      oldSecretUntilMs: null,
+      disabledAtMs: null,
+      createdAtMs: nowMs,
+      updatedAtMs: nowMs,
+    };
+    if ((await this.#ledger.createWebhookEndpoint({ endpoint })) === 'created') return endpoint;
+    throw new DomainError(
+      'too_many_webhook_endpoints',
+      `A project may have ${LIMITS.webhookEndpoints} webhook endpoints. Delete one that is not needed any more.`,
+    );
+  }
+
+  /** @throws DomainError `not_found` */
+  async get(projectId: string, id: string): Promise<WebhookEndpointRecord> {
+    return (await this.#ledger.getWebhookEndpoint({ projectId, id })) ?? throwUnknown(id);
+  }
+
+  async list(params: {
+    projectId: string;
+    after?: string;
+    limit: number;
+  }): Promise<{ endpoints: WebhookEndpointRecord[]; hasMore: boolean }> {
+    const found = await this.#ledger.listWebhookEndpoints({ ...params, limit: params.limit + 1 });
+    return { endpoints: found.slice(0, params.limit), hasMore: found.length > params.limit };
+  }
+
+  /** Any change enables a disabled endpoint again. @throws DomainError `not_found`, `invalid_parameter` */
+  async update(projectId: string, id: string, change: Change): Promise<WebhookEndpointRecord> {
+    if (change.url !== undefined) this.#assertTarget(change.url);
+    const nowMs = this.#clock.nowMs();
+    return (await this.#ledger.updateWebhookEndpoint({ projectId, id, change, nowMs })) ?? throwUnknown(id);
+  }
+
+  /** @throws DomainError `not_found` */
+  async rotateSecret(projectId: string, id: string, keepOld: boolean): Promise<WebhookEndpointRecord> {
+    const { secret } = await this.get(projectId, id);
+    return await this.update(projectId, id, {
+      secret: newWebhookSecret(),
+      oldSecret: keepOld ? secret : null,
+      oldSecretUntilMs: keepOld ? this.#clock.nowMs() + ROTATION_MS : null,
+    });
+  }
+
+  /** @throws DomainError `not_found` */
+  async delete(projectId: string, id: string): Promise<void> {
+    if (!(await this.#ledger.deleteWebhookEndpoint({ projectId, id }))) throwUnknown(id);
+  }
+
+  /** Sends an event about a job that does not exist, once, and says what came of it. @throws DomainError `not_found` */
+  async test(projectId: string, id: string, type: WebhookEventType): Promise<SendOutcome> {
+    const endpoint = await this.get(projectId, id);
+    const nowMs = this.#clock.nowMs();
+    const eventId = newId('evt', nowMs);
+    const job = { id: newId('job', nowMs), dialect: 'openai', state: 'succeeded' } as const;
+    const body = JSON.stringify(toWebhookEvent({ eventId, type, job, nowMs }));
+    const headers = signedHeaders({ id: eventId, body, secrets: [endpoint.secret], nowMs });
+    return await this.#sender.send({ url: endpoint.url, headers, body });
+  }
+
+  /** What signs the webhooks of jobs that bring no secret of their own. */
+  async projectSecret(projectId: string): Promise<string> {
+    return await this.#ledger.projectWebhookSecret({ projectId, fresh: newWebhookSecret() });
+  }
+
+  async deliveries(params: {
+    projectId: string;
+    endpointId?: string;
+    jobId?: string;
+    state?: WebhookDeliveryState;
+    after?: string;
+    limit: number;
+  }): Promise<{ deliveries: WebhookDeliveryRecord[]; hasMore: boolean }> {
+    const found = await this.#ledger.listWebhookDeliveries({ ...params, limit: params.limit + 1 });
+    return { deliveries: found.slice(0, params.limit), hasMore: found.length > params.limit };
+  }
+
+  /** Sends an event again, under the same id. @throws DomainError `not_found` */
+  async redeliver(projectId: string, id: string): Promise<WebhookDeliveryRecord> {
+    const nowMs = this.#clock.nowMs();
+    const delivery = await this.#ledger.redeliverWebhook({ projectId, id, nowMs });
+    if (delivery === null) throw new DomainError('not_found', `No delivery has the id ${shownId(id)}.`);
+    this.#onDue();
+    return delivery;
+  }
+
+  #assertTarget(url: string): void {
+    try {
+      this.#guard.checkUrl(url);
+    } catch (error) {
+      if (!(error instanceof ForbiddenTargetError)) throw error;
+      throw new DomainError('invalid_parameter', error.message, { param: 'url' });
+    }
+  }
+}
+
+function throwUnknown(id: string): never {
+  throw new DomainError('not_found', `No webhook endpoint has the id ${shownId(id)}.`);
+}
