@@ -207,11 +207,12 @@ function callOf({ idempotencyKey, timeoutMs, maxRetries, signal }: SubmitOptions
 
 /** Options of an NDJSON body travel in the query string: `metadata[key]=value`, `defaults` as JSON. */
 function queryOf(options: JobOptions): NonNullable<Call['query']> {
-  const { metadata, defaults, ...plain } = toWireOptions(options);
+  const { metadata, defaults, webhook, ...plain } = toWireOptions(options);
   return {
     ...plain,
     ...metadataQuery(metadata),
     ...(defaults === undefined ? {} : { defaults: JSON.stringify(defaults) }),
+    ...(webhook === undefined ? {} : { webhook: JSON.stringify(webhook) }),
   };
 }
 

@@ -121,6 +121,7 @@ export function toWireOptions(options: JobOptions): WireJobOptions {
     defaults: options.defaults,
     plan_order: options.planOrder,
     metadata: options.metadata,
+    webhook: options.webhook,
     output_expires_after_seconds: options.outputExpiresAfterSeconds,
   };
   return Object.fromEntries(Object.entries(wire).filter(([, value]) => value !== undefined));

@@ -1,4 +1,5 @@
 import type { Endpoint, ItemStatus, JobState, JobStatus, Priority } from '@batch-infer/contracts';
+import type { WebhookEventType as WireEventType } from '@batch-infer/contracts/webhooks';
 import type { InputProblem } from './errors.js';
 
 export type { Endpoint, ItemStatus, JobStatus, Priority };
@@ -135,6 +136,19 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What a webhook tells of: ends of jobs, in OpenAI's words. */
+export type WebhookEventType = WireEventType;
+
+/** A receiver of one job's end. */
+export interface JobWebhook {
+  /** `https://` or `http://`, at an address that is public or that the operator allows. */
+  readonly url: string;
+  /** Default: every end. */
+  readonly events?: readonly WebhookEventType[];
+  /** `whsec_…`, to verify the signature. Default: the project's own, `client.webhooks.secret()`. */
+  readonly secret?: string;
+}
+
 /** Options of a job, the same for every way of handing work over. */
 export interface JobOptions {
   /** Endpoint of items that name none. Default: `/v1/chat/completions`. */
@@ -160,6 +174,8 @@ export interface JobOptions {
   readonly planOrder?: 'auto' | 'input';
   /** At most 16 pairs. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Who is told of the job's end, by a signed POST: see `client.webhooks`. */
+  readonly webhook?: JobWebhook;
   /** How long the results are kept after the job's end. Default: the server's. */
   readonly outputExpiresAfterSeconds?: number;
 }
