@@ -89,7 +89,7 @@ function lineOf(bytes: Buffer, text: string): Uint8Array {
 const ENGINE_GOING_AWAY =
   /EngineCore|cannot schedule new futures|EngineDeadError|engine (?:process )?(?:is dead|has died|loop)/i;
 const CONTEXT_LENGTH =
-  /context (?:length|size|window)|maximum (?:input|sequence|model) length|longer than the maximum model/i;
+  /context (?:length|size|window)|maximum (?:input|sequence|model) length|longer than the maximum model|max_model_len/i;
 
 function classifyError(reply: EngineAnswer): Failure {
   const text = reply.body.toString('utf8');

@@ -33,16 +33,10 @@ export function promptTooLong(path: string, promptTokens: number, maxModelLen: n
   return badRequest(path, message, 'input_tokens');
 }
 
-export function outputTooLong(
-  path: string,
-  maxTokens: number,
-  promptTokens: number,
-  maxModelLen: number,
-): ErrorAnswer {
+export function outputTooLong(path: string, maxTokens: number, maxModelLen: number): ErrorAnswer {
   const message =
-    `'max_tokens' or 'max_completion_tokens' is too large: ${maxTokens}. This model's maximum context length is ` +
-    `${maxModelLen} tokens and your request has ${promptTokens} input tokens ` +
-    `(${maxTokens} > ${maxModelLen} - ${promptTokens}). (parameter=max_tokens, value=${maxTokens})`;
+    `max_tokens=${maxTokens} cannot be greater than max_model_len=${maxModelLen}. Please request fewer output ` +
+    `tokens. (parameter=max_tokens, value=${maxTokens})`;
   return badRequest(path, message, 'max_tokens');
 }
 

@@ -62,11 +62,12 @@ export function readGenerationRequest(
   const promptText = textOf([body.system, body.instructions, source].filter((part) => part !== undefined));
   const promptTokens = countTokens(promptText);
   if (promptTokens >= rules.maxModelLen) return promptTooLong(path, promptTokens, rules.maxModelLen);
-  if (maxTokens !== null && promptTokens + maxTokens > rules.maxModelLen) {
-    return outputTooLong(path, maxTokens, promptTokens, rules.maxModelLen);
+  if (maxTokens !== null && maxTokens > rules.maxModelLen) {
+    return outputTooLong(path, maxTokens, rules.maxModelLen);
   }
   const wanted = typeof body.sim_output_tokens === 'number' ? body.sim_output_tokens : rules.outputTokens;
-  const limit = maxTokens ?? rules.maxModelLen - promptTokens;
+  // A limit that fits the window but not beside the prompt is no error: the answer is cut where the window ends.
+  const limit = Math.min(maxTokens ?? Number.POSITIVE_INFINITY, rules.maxModelLen - promptTokens);
   return {
     path,
     body,
