@@ -22,6 +22,7 @@ describe('the settings of a control plane', () => {
       sweepIntervalMs: 1_000,
       stopGraceMs: 5_000,
       webhookAllowHosts: [],
+      mediaHosts: [],
       logLevel: 'info',
     });
   });

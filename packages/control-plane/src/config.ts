@@ -24,6 +24,8 @@ export interface ControlPlaneConfig {
   /** The `BATCH_INFER_KAFKA_*` variables, for the transport to parse. */
   readonly kafkaSettings: Readonly<Record<string, string>>;
   readonly apiKeysFile: string | null;
+  /** Hosts that items may name media on, besides `data:` URLs; `'any'` with `*`. */
+  readonly mediaHosts: 'any' | readonly string[];
   readonly leaseMs: number;
   readonly renewIntervalMs: number;
   /** A runner whose session broke is taken for dead after this. */
@@ -84,6 +86,19 @@ const settings = z.object({
     .pipe(z.array(z.string().regex(/^[^\s:]+:\d{1,5}$/, 'must be host:port, separated by commas')))
     .default([]),
   BATCH_INFER_API_KEYS_FILE: z.string().min(1).optional(),
+  BATCH_INFER_MEDIA_HOSTS: list
+    .pipe(
+      z.array(
+        z
+          .string()
+          .regex(
+            /^(?:\*|[a-z0-9.-]+(?::\d{1,5})?|\[[0-9a-f:.]+\](?::\d{1,5})?)$/i,
+            'must be hosts, separated by commas, or *',
+          )
+          .toLowerCase(),
+      ),
+    )
+    .default([]),
   BATCH_INFER_LEASE_MS: duration.default(LIMITS.leaseMs),
   BATCH_INFER_RENEW_INTERVAL_MS: duration.default(2_500),
   BATCH_INFER_SESSION_GRACE_MS: duration.default(3_000),
@@ -133,6 +148,7 @@ export function parseControlPlaneConfig(
       ),
     ),
     apiKeysFile: value.BATCH_INFER_API_KEYS_FILE ?? null,
+    mediaHosts: value.BATCH_INFER_MEDIA_HOSTS.includes('*') ? 'any' : value.BATCH_INFER_MEDIA_HOSTS,
     leaseMs: value.BATCH_INFER_LEASE_MS,
     renewIntervalMs: value.BATCH_INFER_RENEW_INTERVAL_MS,
     sessionGraceMs: value.BATCH_INFER_SESSION_GRACE_MS,

@@ -37,6 +37,12 @@ export const SERVE_OPTIONS: readonly OptionSpec[] = [
   },
   { flag: 'api-keys-file', value: 'FILE', description: 'API keys that are accepted' },
   {
+    flag: 'media-hosts',
+    value: 'HOST,…',
+    repeatable: true,
+    description: 'hosts that items may name images and other media on, or * (default: data: URLs only)',
+  },
+  {
     flag: 'log-level',
     value: 'LEVEL',
     description: 'trace, debug, info, warn, error or silent (default: info)',

@@ -1,5 +1,6 @@
 import { ENDPOINTS, type Endpoint, isEndpoint } from '../endpoints.js';
 import { LIMITS } from '../limits.js';
+import { findForbiddenMedia, type MediaHosts } from './media.js';
 
 /** What one good line says, or the first thing that is wrong with it. */
 export type LineVerdict =
@@ -18,6 +19,7 @@ export interface LineDefaults {
   readonly requireComplete?: boolean | undefined;
   /** Merged under each body: a key that stands here is not missing. */
   readonly defaults?: Readonly<Record<string, unknown>> | undefined;
+  readonly mediaHosts?: MediaHosts | undefined;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -114,6 +116,10 @@ function checkBody(body: Fields, endpoint: string | null, options: LineDefaults)
       'body.stream',
       'body.stream must not be true: results of a batch are read when they are whole',
     );
+  }
+  if (options.mediaHosts !== undefined) {
+    const found = findForbiddenMedia(body, options.mediaHosts);
+    if (found !== null) return { ok: false, ...found };
   }
   if (endpoint === null || !isEndpoint(endpoint)) return null;
   const key = NEEDED[endpoint];

@@ -1,4 +1,5 @@
 import type { InputError } from '../error-codes.js';
+import type { MediaHosts } from './media.js';
 
 /** Options of a scan. A job's options are known when its file is the request body, not when a file is uploaded alone. */
 export interface ScanOptions {
@@ -13,6 +14,11 @@ export interface ScanOptions {
   readonly requireComplete?: boolean;
   /** The job's `defaults`, merged under each body: a key that stands here is not missing. */
   readonly defaults?: Readonly<Record<string, unknown>>;
+  /**
+   * Hosts that media may be fetched from, besides `data:` URLs. Absent: nothing is judged, as where no server's settings
+   * are known.
+   */
+  readonly mediaHosts?: MediaHosts;
   readonly maxLineBytes?: number;
   readonly maxItems?: number;
   /** What a dialect demands beyond the general rules: asked first, of lines that are JSON objects. `null`: nothing wrong. */

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { LIMITS, newId } from '@batch-infer/contracts';
 import { JsonlScanner } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
+import type { ControlPlaneConfig } from '../config.js';
 import { DomainError } from '../errors.js';
 import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
 import { assertGoodInput, Ingest, type ReceivedInput } from '../ingest/ingest.js';
@@ -9,7 +10,7 @@ import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord } from '../ports/records.js';
-import { BLOBS, CLOCK, LEDGER } from '../tokens.js';
+import { BLOBS, CLOCK, CONFIG, LEDGER } from '../tokens.js';
 
 /** Purpose of inputs of batches: the only one whose lines are judged at upload. */
 export const BATCH_PURPOSE = 'batch';
@@ -33,17 +34,20 @@ export class Files {
   readonly #blobs: Blobs;
   readonly #clock: Clock;
   readonly #ingest: Ingest;
+  readonly #config: ControlPlaneConfig;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
     @Inject(BLOBS) blobs: Blobs,
     @Inject(CLOCK) clock: Clock,
     @Inject(Ingest) ingest: Ingest,
+    @Inject(CONFIG) config: ControlPlaneConfig,
   ) {
     this.#ledger = ledger;
     this.#blobs = blobs;
     this.#clock = clock;
     this.#ingest = ingest;
+    this.#config = config;
   }
 
   /**
@@ -56,7 +60,7 @@ export class Files {
     const received = await this.#ingest.receive({
       source: params.source,
       blobKey,
-      scanner: new JsonlScanner(),
+      scanner: new JsonlScanner({ mediaHosts: this.#config.mediaHosts }),
     });
     return { ...received, id, blobKey, filename: params.filename };
   }

@@ -3,6 +3,7 @@ import { newId } from '@batch-infer/contracts';
 import { JsonlScanner, type ScanOptions, type ScanSummary } from '@batch-infer/contracts/jsonl';
 import type { JobOptions, JobPlan } from '@batch-infer/contracts/native';
 import { Inject, Injectable } from '@nestjs/common';
+import type { ControlPlaneConfig } from '../config.js';
 import { DomainError } from '../errors.js';
 import { BATCH_PURPOSE, inputBlobKey, keyReused, shownId } from '../files/files.js';
 import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
@@ -13,7 +14,7 @@ import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
 import type { Signals } from '../ports/signals.js';
-import { CLOCK, LEDGER, SIGNALS } from '../tokens.js';
+import { CLOCK, CONFIG, LEDGER, SIGNALS } from '../tokens.js';
 import { assertInlineItems, encodeInline, type InlineInput } from './inline-input.js';
 import { itemsByModel, type Judgement, judge, modelOf, shardsOf } from './judge.js';
 import { assertOptions, internalInput, newJob } from './new-job.js';
@@ -43,25 +44,28 @@ export class JobCreation {
   readonly #clock: Clock;
   readonly #signals: Signals;
   readonly #ingest: Ingest;
+  readonly #config: ControlPlaneConfig;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
     @Inject(CLOCK) clock: Clock,
     @Inject(SIGNALS) signals: Signals,
     @Inject(Ingest) ingest: Ingest,
+    @Inject(CONFIG) config: ControlPlaneConfig,
   ) {
     this.#ledger = ledger;
     this.#clock = clock;
     this.#signals = signals;
     this.#ingest = ingest;
+    this.#config = config;
   }
 
   /** A job of one input or of inline items. @throws DomainError `invalid_file` with the fields as they were sent. */
   async fromInline(params: CreateParams & { input: InlineInput }): Promise<CreatedJob> {
-    assertOptions(params.options);
+    assertOptions(params.options, this.#config.mediaHosts);
     const body = encodeInline(params.input);
     const { id, blobKey } = this.#newInput(params.attempt.projectId);
-    const scanner = new JsonlScanner(scanOptions(params.options));
+    const scanner = this.#scannerOf(params.options);
     return await this.#keepOrDiscard(blobKey, async () => {
       const received = await this.#ingest.store({ body, blobKey, scanner });
       assertInlineItems(received.scan, params.input);
@@ -71,9 +75,9 @@ export class JobCreation {
 
   /** A job whose JSONL is the request body. @throws DomainError `invalid_file`, `empty_file`, `file_too_large` */
   async fromStream(params: CreateParams & { source: Readable }): Promise<CreatedJob> {
-    assertOptions(params.options);
+    assertOptions(params.options, this.#config.mediaHosts);
     const { id, blobKey } = this.#newInput(params.attempt.projectId);
-    const scanner = new JsonlScanner(scanOptions(params.options));
+    const scanner = this.#scannerOf(params.options);
     return await this.#keepOrDiscard(blobKey, async () => {
       const received = await this.#ingest.receive({ source: params.source, blobKey, scanner });
       assertGoodInput(received.scan);
@@ -89,7 +93,7 @@ export class JobCreation {
     const { id, blobKey } = this.#newInput(params.attempt.projectId);
     const requests = new MessageRequests();
     const source = Readable.from(requests.linesOf(params.source), { objectMode: false });
-    const scanner = new JsonlScanner(requests.scanOptions);
+    const scanner = new JsonlScanner({ ...requests.scanOptions, mediaHosts: this.#config.mediaHosts });
     return await this.#keepOrDiscard(blobKey, async () => {
       const received = await this.#ingest.receive({ source, blobKey, scanner });
       assertGoodInput(requests.judge(received.scan));
@@ -103,7 +107,7 @@ export class JobCreation {
    * @throws DomainError `invalid_parameter` (no such file), `wrong_purpose`, `invalid_file`
    */
   async fromFile(params: CreateParams & { fileId: string }): Promise<CreatedJob> {
-    assertOptions(params.options);
+    assertOptions(params.options, this.#config.mediaHosts);
     const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'file_id');
     assertGoodInput(judge({ summary, options: params.options, openai: false }));
     const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
@@ -138,26 +142,30 @@ export class JobCreation {
 
   /** What `fromFile` would make. */
   async planFile(params: { projectId: string; fileId: string; options: JobOptions }): Promise<JobPlan> {
-    assertOptions(params.options);
+    assertOptions(params.options, this.#config.mediaHosts);
     const { summary } = await this.#inputFile(params.projectId, params.fileId, 'file_id');
     assertGoodInput(judge({ summary, options: params.options, openai: false }));
     return toPlan(summary, params.options);
   }
 
   async planInline(params: { input: InlineInput; options: JobOptions }): Promise<JobPlan> {
-    assertOptions(params.options);
-    const scanner = new JsonlScanner(scanOptions(params.options));
+    assertOptions(params.options, this.#config.mediaHosts);
+    const scanner = this.#scannerOf(params.options);
     const { scan } = await this.#ingest.store({ body: encodeInline(params.input), blobKey: null, scanner });
     assertInlineItems(scan, params.input);
     return toPlan(scan.summary, params.options);
   }
 
   async planStream(params: { source: Readable; options: JobOptions }): Promise<JobPlan> {
-    assertOptions(params.options);
-    const scanner = new JsonlScanner(scanOptions(params.options));
+    assertOptions(params.options, this.#config.mediaHosts);
+    const scanner = this.#scannerOf(params.options);
     const { scan } = await this.#ingest.receive({ source: params.source, blobKey: null, scanner });
     assertGoodInput(scan);
     return toPlan(scan.summary, params.options);
+  }
+
+  #scannerOf(options: JobOptions): JsonlScanner {
+    return new JsonlScanner({ ...scanOptions(options), mediaHosts: this.#config.mediaHosts });
   }
 
   #newInput(projectId: string): { id: string; blobKey: string } {

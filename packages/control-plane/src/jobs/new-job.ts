@@ -1,5 +1,5 @@
 import { LIMITS, newId, parseDurationMs } from '@batch-infer/contracts';
-import type { ScanSummary } from '@batch-infer/contracts/jsonl';
+import { findForbiddenMedia, type MediaHosts, type ScanSummary } from '@batch-infer/contracts/jsonl';
 import type { JobOptions } from '@batch-infer/contracts/native';
 import { DomainError } from '../errors.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
@@ -78,7 +78,7 @@ export const windowMs = (completionWindow: string): number =>
  * What the schema cannot say about options.
  * @throws DomainError `invalid_parameter`
  */
-export function assertOptions(options: JobOptions): void {
+export function assertOptions(options: JobOptions, mediaHosts: MediaHosts): void {
   const { defaults, model } = options;
   if (defaults === undefined) return;
   const refuse = (param: string, message: string): never => {
@@ -89,6 +89,8 @@ export function assertOptions(options: JobOptions): void {
       'defaults.stream',
       'defaults.stream must not be true: results of a batch are read when they are whole.',
     );
+  const media = findForbiddenMedia(defaults, mediaHosts, 'defaults');
+  if (media !== null) refuse(media.param ?? 'defaults', `${media.message}.`);
   const defaultModel = defaults.model;
   if (defaultModel === undefined) return;
   if (typeof defaultModel !== 'string' || defaultModel === '' || defaultModel.length > LIMITS.modelChars) {
