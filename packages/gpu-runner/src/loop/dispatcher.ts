@@ -191,7 +191,8 @@ export class Dispatcher {
       void engine.received(verdict, { trial, repeated });
       this.#streaks.delete(engine);
       this.#answers += 1;
-      this.#noise.record({ succeeded: true, failures: item.history.charged });
+      // A connection that broke at once was not charged, but it is noise all the same.
+      this.#noise.record({ succeeded: true, failures: item.history.charged + (item.raced ? 1 : 0) });
       stats.succeeded += 1;
       const [input, cached, output] = verdict.usage ?? [0, 0, 0];
       stats.inputTokens += input;

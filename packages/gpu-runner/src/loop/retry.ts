@@ -34,7 +34,7 @@ export type RetryDecision =
   | { readonly outcome: 'fail'; readonly attempts: number };
 
 /** Sparse errors are tried again almost at once; only an item that fails again and again waits. */
-const CHARGED_CEILINGS_MS = [50, 150, 500, 1_000, 2_000, 4_000, 8_000];
+const CHARGED_CEILINGS_MS = [20, 100, 500, 1_000, 2_000, 4_000, 8_000];
 const UNCHARGED_CEILINGS_MS = [500, 1_000, 2_000, 4_000, 8_000];
 const EXCUSED_MS = 300;
 const HINT_MAX_MS = 60_000;
