@@ -29,6 +29,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: { summary: 'start the server (control plane)', load: () => import('./commands/serve.js') },
   runner: { summary: 'start a runner beside your engines', load: () => import('./commands/runner.js') },
   runners: { summary: 'list live runners', load: () => import('./commands/runners.js') },
+  webhooks: { summary: 'who is told of the ends of jobs', load: () => import('./commands/webhooks.js') },
   keys: { summary: 'make, list, revoke and rotate API keys', load: () => import('./commands/keys.js') },
   projects: { summary: 'make, list and change projects', load: () => import('./commands/projects.js') },
   whoami: { summary: 'show the project and scopes of the key', load: () => import('./commands/whoami.js') },

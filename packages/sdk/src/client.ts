@@ -6,6 +6,7 @@ import { JobsApi } from './jobs.js';
 import { type MapOptions, type MapResult, mapRows, valuesOrThrow } from './map.js';
 import { toRunner } from './mapping.js';
 import type { Model, RequestOptions, Runner } from './types.js';
+import { WebhooksApi } from './webhooks.js';
 
 /**
  * A client of a batch-infer server.
@@ -30,6 +31,8 @@ export class BatchInfer {
   readonly keys: KeysApi;
   /** Projects; needs an `admin` key of all projects. */
   readonly projects: ProjectsApi;
+  /** Who is told of the ends of jobs; and reading what was told. */
+  readonly webhooks: WebhooksApi;
   /** Whose key it is that this client uses. */
   readonly whoami: (options?: RequestOptions) => Promise<Caller>;
   /** Origin of the server. */
@@ -43,6 +46,7 @@ export class BatchInfer {
     this.runners = { list: (request) => listRunners(http, request) };
     this.keys = new KeysApi(http);
     this.projects = new ProjectsApi(http);
+    this.webhooks = new WebhooksApi(http);
     this.whoami = (request) => whoami(http, request);
     this.models = { list: (request) => listModels(http, request) };
   }

@@ -41,3 +41,13 @@ export type { RawResultLine, ResultsOptions } from './results.js';
 export type { FileInput, InputSource } from './sources.js';
 export type { StandardResult, StandardSchema } from './standard-schema.js';
 export * from './types.js';
+export { type WebhookEvent, type WebhookHeaders, WebhookVerificationError } from './webhook-signature.js';
+export {
+  type ListDeliveriesOptions,
+  type WebhookDelivery,
+  type WebhookEndpoint,
+  type WebhookEndpointParams,
+  type WebhookEndpointWithSecret,
+  WebhooksApi,
+  type WebhookTestResult,
+} from './webhooks.js';

@@ -16,6 +16,7 @@ export function readJobOptions(settings: Settings): SubmitFileOptions {
     defaults: readDefaults(settings.text('defaults')),
     planOrder: settings.choice('plan-order', ['auto', 'input']),
     metadata: readMetadata(settings.list('metadata')),
+    webhook: readWebhook(settings.text('webhook')),
     idempotencyKey: settings.text('idempotency-key'),
   };
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
@@ -32,6 +33,8 @@ function readDefaults(text: string | undefined): Record<string, unknown> | undef
   }
   throw usageError(`--defaults must be a JSON object such as '{"temperature":0}'`);
 }
+
+const readWebhook = (url: string | undefined) => (url === undefined ? undefined : { url });
 
 function readMetadata(pairs: readonly string[]): Record<string, string> | undefined {
   if (pairs.length === 0) return undefined;

@@ -64,6 +64,7 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
     repeatable: true,
     description: 'a pair to find the job by (repeatable)',
   },
+  { flag: 'webhook', value: 'URL', description: 'tell this address of the end, by a signed POST' },
   { flag: 'idempotency-key', value: 'KEY', description: 'instead of the one made of content and options' },
   { flag: 'new', description: 'make a new job even if the same content was submitted before' },
 ];

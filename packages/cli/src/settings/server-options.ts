@@ -43,6 +43,12 @@ export const SERVE_OPTIONS: readonly OptionSpec[] = [
     description: 'hosts that items may name images and other media on, or * (default: data: URLs only)',
   },
   {
+    flag: 'webhook-allow-hosts',
+    value: 'HOST,…',
+    repeatable: true,
+    description: 'receivers of webhooks (host or host:port) that may have private addresses',
+  },
+  {
     flag: 'log-level',
     value: 'LEVEL',
     description: 'trace, debug, info, warn, error or silent (default: info)',
