@@ -5,11 +5,9 @@ import { toSegmentRecord, toShardRecord } from './rows.js';
 import { CLAIMABLE, priorityOfRank } from './schema.js';
 import { JOINED_ORDER } from './shard-order.js';
 
-export async function listSegments(
-  { db }: Database,
-  params: Parameters<Ledger['listSegments']>[0],
-): Promise<SegmentRecord[]> {
-  const rows = await db
+/** Segments of a job with the order of their items. */
+const segmentsOf = ({ db }: Database, jobId: string) =>
+  db
     .selectFrom('segment')
     .leftJoin('shard_order', (join) =>
       join
@@ -18,7 +16,13 @@ export async function listSegments(
     )
     .selectAll('segment')
     .select(JOINED_ORDER)
-    .where('segment.job_id', '=', params.jobId)
+    .where('segment.job_id', '=', jobId);
+
+export async function listSegments(
+  database: Database,
+  params: Parameters<Ledger['listSegments']>[0],
+): Promise<SegmentRecord[]> {
+  const rows = await segmentsOf(database, params.jobId)
     .where('segment.sequence', '>', params.afterSequence ?? 0)
     .orderBy('segment.sequence')
     .limit(params.limit)
@@ -27,19 +31,10 @@ export async function listSegments(
 }
 
 export async function listSegmentsByOrdinal(
-  { db }: Database,
+  database: Database,
   params: Parameters<Ledger['listSegmentsByOrdinal']>[0],
 ): Promise<SegmentRecord[]> {
-  const rows = await db
-    .selectFrom('segment')
-    .leftJoin('shard_order', (join) =>
-      join
-        .onRef('shard_order.job_id', '=', 'segment.job_id')
-        .onRef('shard_order.ordinal', '=', 'segment.ordinal'),
-    )
-    .selectAll('segment')
-    .select(JOINED_ORDER)
-    .where('segment.job_id', '=', params.jobId)
+  const rows = await segmentsOf(database, params.jobId)
     .where('segment.ordinal', '>=', params.fromOrdinal)
     .where('segment.ordinal', '<', params.toOrdinal)
     .orderBy('segment.ordinal')
