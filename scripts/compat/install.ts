@@ -32,13 +32,13 @@ export async function npmClients(): Promise<<T>(name: string) => Promise<T>> {
   return (name) => import(pathToFileURL(require.resolve(name)).href);
 }
 
-/** Installs the Python clients of `requirements.txt` into a virtual environment; answers its `bin` folder. */
-export async function pythonClients(): Promise<string> {
-  const folder = join(target, 'python');
+/** Installs the Python clients of a requirements file into a virtual environment; answers its `bin` folder. */
+export async function pythonClients(requirements: string): Promise<string> {
+  const folder = join(target, requirements.replace('.txt', ''));
   const bin = join(folder, 'bin');
-  await once('requirements.txt', folder, async () => {
+  await once(requirements, folder, async () => {
     await run('python3', ['-m', 'venv', folder]);
-    const words = ['-m', 'pip', 'install', '--quiet', '-r', join(here, 'requirements.txt')];
+    const words = ['-m', 'pip', 'install', '--quiet', '-r', join(here, requirements)];
     await run(join(bin, 'python3'), words, { timeout: 600_000 });
   });
   return bin;

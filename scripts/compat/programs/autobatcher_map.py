@@ -1,0 +1,24 @@
+"""Eight chat completions through autobatcher's 24-hour mode; prints the answers as one line of JSON."""
+
+import asyncio
+import json
+import sys
+
+from autobatcher import BatchOpenAI
+
+
+async def main():
+    client = BatchOpenAI(
+        base_url=sys.argv[1],
+        api_key="none",
+        batch_window_seconds=0.3,
+        poll_interval_seconds=0.2,
+        completion_window="24h",
+    )
+    messages = [[{"role": "user", "content": f"auto-{n} says so"}] for n in range(8)]
+    calls = [client.chat.completions.create(model="sim-model", messages=one) for one in messages]
+    print(json.dumps([answer.choices[0].message.content for answer in await asyncio.gather(*calls)]))
+    await client.close()
+
+
+asyncio.run(main())
