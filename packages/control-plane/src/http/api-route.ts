@@ -28,6 +28,8 @@ export interface ApiRoute {
   /** Status of success. */
   readonly status: number;
   readonly answer?: Content;
+  /** Further statuses of success. */
+  readonly otherwise?: Readonly<Record<number, { readonly description: string; readonly content: Content }>>;
 }
 
 /** Content types with the name of a schema in `components`, or a schema. */

@@ -3,6 +3,7 @@ import { ANTHROPIC_ROUTES } from './anthropic/anthropic-routes.js';
 import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
 import { EVENTS_ROUTES } from './events/events-routes.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
+import { JOB_OPTIONS_QUERY, RESULTS_QUERY } from './native/job-parameters.js';
 import { UPLOAD_ROUTES } from './openai/upload-routes.js';
 import { SYNC_ROUTES } from './sync/sync-routes.js';
 import { WEBHOOKS_ROUTES } from './webhooks/webhooks-routes.js';
@@ -13,26 +14,6 @@ const model = {
   properties: { id: text, object: { const: 'model' }, created: { type: 'integer' }, owned_by: text },
 };
 
-const jobOptionsQuery = {
-  endpoint: 'Endpoint of lines without url.',
-  model: 'Model of bodies without model.',
-  completion_window: 'A duration from 1m to 30d.',
-  priority: 'high, normal or low.',
-  item_timeout_ms: 'Time for one attempt at one item.',
-  max_attempts: 'Charged attempts of one item.',
-  max_error_rate: 'Share of failed items beyond which the rest is not run.',
-  defaults: 'JSON object, merged under each body.',
-  webhook: 'JSON object: url, events, secret.',
-  metadata: 'JSON object; or metadata[key]=value.',
-  output_expires_after_seconds: 'How long output files are kept.',
-  dry_run: 'true: answer with the plan and store nothing.',
-};
-const resultsQuery = {
-  order: 'input (default) or completion.',
-  after: 'Index (input order) or cursor (completion order) of the last line already read.',
-  status: 'succeeded, failed, cancelled, expired; several with commas.',
-};
-
 export const API_ROUTES: readonly ApiRoute[] = [
   {
     method: 'post',
@@ -41,10 +22,11 @@ export const API_ROUTES: readonly ApiRoute[] = [
     summary: 'Hand work over: one input, inline items, an uploaded file, or JSONL as the body.',
     tag: 'jobs',
     scope: 'write',
-    query: jobOptionsQuery,
+    query: JOB_OPTIONS_QUERY,
     request: { content: { ...json('CreateJobRequest'), ...ndjson(text) } },
     status: 202,
     answer: json('Job'),
+    otherwise: { 200: { description: 'What the job would be (`dry_run`).', content: json('JobPlan') } },
   },
   {
     method: 'get',
@@ -82,7 +64,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     summary: 'Stream the ends of its items, also while it runs.',
     tag: 'jobs',
     scope: 'read',
-    query: resultsQuery,
+    query: RESULTS_QUERY,
     status: 200,
     answer: ndjson('ResultLine'),
   },
@@ -93,7 +75,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     summary: 'Stream the items that did not succeed.',
     tag: 'jobs',
     scope: 'read',
-    query: resultsQuery,
+    query: RESULTS_QUERY,
     status: 200,
     answer: ndjson('ResultLine'),
   },

@@ -97,6 +97,15 @@ export function openapiDocument(): object {
     servers: [{ url: '/' }],
     security: [{}, { bearer: [] }, { apiKey: [] }],
     paths: pathsOf(API_ROUTES),
+    webhooks: {
+      event: {
+        post: {
+          summary: 'What we send to webhook endpoints, signed by Standard Webhooks.',
+          requestBody: { required: true, content: contentOf({ 'application/json': 'WebhookEvent' }) },
+          responses: { '2XX': { description: 'Taken. Anything else is tried again later.' } },
+        },
+      },
+    },
     components: {
       schemas: { ...schemasOf(REQUESTS, 'input'), ...schemasOf(ANSWERS, 'output') },
       securitySchemes: {
@@ -166,6 +175,12 @@ function operationOf(route: ApiRoute): object {
         description: route.summary,
         ...(route.answer === undefined ? {} : { content: contentOf(route.answer) }),
       },
+      ...Object.fromEntries(
+        Object.entries(route.otherwise ?? {}).map(([status, { description, content }]) => [
+          status,
+          { description, content: contentOf(content) },
+        ]),
+      ),
       default: {
         description: `An error: ${Object.keys(ERROR_RULES).length} codes, see Problem.`,
         content: contentOf(
