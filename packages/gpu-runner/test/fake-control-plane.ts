@@ -25,6 +25,7 @@ export interface FakeJob {
   readonly endpoint?: string | null;
   readonly defaultModel?: string | null;
   readonly defaults?: Record<string, unknown> | null;
+  readonly reuse?: boolean;
 }
 
 export interface FakeResult {
@@ -260,6 +261,7 @@ export class FakeControlPlane {
       ...{ first_index: shard.first, count: shard.count, skip: 0, done_mask: maskToBase64(shard.done) },
       ...{ lost_leases: 0, bytes: shard.text.length, endpoint: job.endpoint ?? '/v1/chat/completions' },
       ...{ default_model: job.defaultModel ?? null, defaults: job.defaults ?? null },
+      ...(job.reuse === true ? { reuse: true } : {}),
       ...{ item_timeout_ms: job.itemTimeoutMs ?? 60_000, max_attempts: job.maxAttempts ?? 3 },
     };
     return [200, { outcome: 'claimed', lease }];

@@ -194,7 +194,7 @@ class VirtualRunner {
 
   #sample(): void {
     if (!this.#is('stale')) {
-      const gauges = this.#model.gauges;
+      const gauges = this.#model.reported;
       this.#gauges = this.#is('lying') ? { ...gauges, waiting: 0 } : gauges;
       this.#gaugesAtMs = this.#timeline.nowMs;
     }

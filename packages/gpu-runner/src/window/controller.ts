@@ -26,6 +26,14 @@ const PRESSURE_NEAR = 0.9;
 const MIN_STRIDE = 0.01;
 const MAX_STRIDE = 0.08;
 const COUNTING_MS = 1_000;
+/**
+ * vLLM writes its gauges at the end of a step, when what ended is out and what waits is not yet in; then they stand
+ * still for a step, which takes seconds where long prompts come in or the engine is slow. So a moment's `running` says
+ * little, and for so long the most that ran lately is what counts.
+ */
+const RUNNING_MEMORY_MS = 10_000;
+/** Below this share of our requests in the gauges, the engine has not counted yet what we sent. */
+const COUNTED_SHARE = 0.75;
 /** Samples older than this many intervals say nothing. */
 const STALE_INTERVALS = 3;
 
@@ -83,6 +91,9 @@ export interface WindowState {
   readonly pressureAtMs: number;
   /** Share by which it grows close to that; doubles with each step that brings no preemption. */
   readonly stride: number;
+  /** The most that ran at once lately, and when. */
+  readonly ran: number;
+  readonly ranAtMs: number;
   /** What the last gauges said. */
   readonly waiting: number;
   readonly sampledAtMs: number;
@@ -112,6 +123,8 @@ export function initialWindow(nowMs: number): WindowState {
     pressure: 0,
     pressureAtMs: Number.NEGATIVE_INFINITY,
     stride: MIN_STRIDE,
+    ran: 0,
+    ranAtMs: Number.NEGATIVE_INFINITY,
     waiting: 0,
     sampledAtMs: nowMs,
     refusals: 0,
@@ -140,7 +153,12 @@ function controlled(state: WindowState, sample: WindowSample): WindowState {
   if (sample.rejections > 0) return refused(next, sample);
   const fresh = gauges !== null && sample.nowMs - sample.gaugesAtMs <= STALE_INTERVALS * SAMPLE_INTERVAL_MS;
   if (!fresh) return state.informed && gauges !== null ? next : blind(next, sample);
-  const seen = { ...next, preemptions: gauges.preemptions, waiting: gauges.waiting };
+  const seen = {
+    ...next,
+    ...ranLately(next, gauges.running, sample.nowMs),
+    preemptions: gauges.preemptions,
+    waiting: gauges.waiting,
+  };
   if (!state.informed)
     return { ...seen, informed: true, limit: firstLimit(gauges, sample), raisedAtMs: sample.nowMs };
   return steer(
@@ -162,6 +180,13 @@ function counted(state: WindowState, sample: WindowSample): WindowState {
     answers: kept * state.answers + sample.completions,
     countedAtMs: fade ? sample.nowMs : state.countedAtMs,
   };
+}
+
+function ranLately(state: WindowState, running: number, nowMs: number): Pick<WindowState, 'ran' | 'ranAtMs'> {
+  const forgotten = nowMs - state.ranAtMs > RUNNING_MEMORY_MS;
+  return forgotten || running >= state.ran
+    ? { ran: running, ranAtMs: nowMs }
+    : { ran: state.ran, ranAtMs: state.ranAtMs };
 }
 
 /** What fits in the KV cache, or a little more than the slots. */
@@ -201,7 +226,7 @@ function steer(
   if (gauges.waiting > 2 * target) {
     // Just arrived, or being admitted: after a pause all prompts come at once, and none of them is too many.
     if (waitedBefore <= 2 * target || gauges.waiting < 0.9 * waitedBefore) return state;
-    const running = Math.min(inFlight, gauges.running);
+    const running = Math.min(inFlight, state.ran);
     const needed = Math.min(state.limit, running + target + perMs * roundTripMs);
     return { ...state, mode: 'steady', limit: Math.max(1, state.limit / 2, needed) };
   }
@@ -210,7 +235,12 @@ function steer(
     nowMs >= state.cooldownUntilMs && nowMs - state.raisedAtMs > stalenessMs + SAMPLE_INTERVAL_MS / 2;
   // What came in during a step waits for the next one: a few waiting are as good as none.
   const queued = gauges.waiting > target / 2;
-  if (queued || !full || !rested) return gauges.waiting > 0 ? { ...state, mode: 'steady' } : state;
+  // More on top of what it has not even counted would be a guess; but its gauges may be those of one of several.
+  const uncounted =
+    gauges.running + gauges.waiting < COUNTED_SHARE * inFlight &&
+    nowMs - state.raisedAtMs < RUNNING_MEMORY_MS;
+  if (queued || uncounted || !full || !rested)
+    return gauges.waiting > 0 ? { ...state, mode: 'steady' } : state;
   const slots = gauges.slots ?? sample.maxSequences;
   return raised(state, sample, slots === null ? WINDOW_MAX : slots + spareFor(slots));
 }

@@ -29,6 +29,8 @@ export interface Backend {
   /** Forgets a job whose client went away; its place is free at once. */
   abort(id: string): void;
   gauges(): ModelGauges;
+  /** The gauges as `/metrics` shows them, which may be behind. */
+  reportedGauges(): ModelGauges;
   setKvShare(share: number): void;
   freeze(): void;
   thaw(): void;

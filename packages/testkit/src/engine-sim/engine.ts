@@ -129,7 +129,7 @@ export class Engine {
   }
 
   metricsText(factor: number): string {
-    const gauges = this.#backend.gauges();
+    const gauges = this.#backend.reportedGauges();
     const running = Math.round(gauges.running * factor);
     const waiting = Math.round(gauges.waiting * factor);
     return renderMetrics({

@@ -62,12 +62,14 @@ export class StepModel {
   #steps = 0;
   #order = 0;
   readonly #totals = { preemptions: 0, queries: 0, hits: 0, promptTokens: 0, generationTokens: 0 };
+  #reported: ModelGauges;
 
   constructor(options: Partial<ModelOptions> = {}, onEvent?: (event: ModelEvent) => void) {
     this.options = { ...DEFAULT_MODEL_OPTIONS, ...options };
     this.#pool = new BlockPool(this.options.numGpuBlocks);
     this.#random = seededRandom(this.options.seed);
     this.#onEvent = onEvent;
+    this.#reported = this.gauges;
   }
 
   get gauges(): ModelGauges {
@@ -81,6 +83,14 @@ export class StepModel {
       promptTokens: this.#totals.promptTokens,
       generationTokens: this.#totals.generationTokens,
     };
+  }
+
+  /**
+   * What `/metrics` shows. vLLM writes it at the end of a step, after what ended was taken out and before what waits was
+   * let in; during the next step, which takes seconds where long prompts come in, it stands still.
+   */
+  get reported(): ModelGauges {
+    return this.#reported;
   }
 
   /** True when no sequence is running or waiting. */
@@ -128,6 +138,7 @@ export class StepModel {
     const sequence = this.#sequences.get(id);
     if (sequence === undefined) return false;
     this.#remove(sequence);
+    if (this.idle) this.#reported = this.gauges;
     this.#onEvent?.({ kind: 'abort', atMs: this.nowMs, id });
     return true;
   }
@@ -197,6 +208,7 @@ export class StepModel {
       }
       if (sequence.generatedTokens >= sequence.outputTokens) finished.push(this.#finish(sequence));
     }
+    this.#reported = this.gauges;
     return {
       step: this.#steps,
       startedMs: plan.startedMs,

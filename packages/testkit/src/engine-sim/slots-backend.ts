@@ -50,6 +50,10 @@ export class SlotsBackend implements Backend {
     this.#startWaiting();
   }
 
+  reportedGauges(): ModelGauges {
+    return this.gauges();
+  }
+
   gauges(): ModelGauges {
     return {
       running: this.#running.size,

@@ -50,6 +50,10 @@ export class StepBackend implements Backend {
     return this.#model.gauges;
   }
 
+  reportedGauges(): ModelGauges {
+    return this.#model.reported;
+  }
+
   setKvShare(share: number): void {
     this.#model.setKvShare(share);
     this.#wake();
