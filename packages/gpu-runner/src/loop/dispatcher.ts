@@ -8,7 +8,7 @@ import { homeOf, prefixKeyOf } from '../work/prefix-key.js';
 import type { ShardRun } from '../work/shard-run.js';
 import { ExpectedOutput } from './expected-output.js';
 import { NoiseMeter } from './noise-meter.js';
-import { segmentLineOf } from './outcome.js';
+import { type Outcome, reusedBy, segmentLineOf } from './outcome.js';
 import { pickEngine } from './picker.js';
 import { DEATHS_BEFORE_ALONE, decideRetry } from './retry.js';
 import { WorkQueue } from './work-queue.js';
@@ -200,7 +200,7 @@ export class Dispatcher {
       stats.outputTokens += output;
       if (verdict.usage !== undefined) this.#expected.note(item.run.lease.job_id, output);
       const attempts = Math.min(item.history.charged + 1, item.run.lease.max_attempts);
-      this.#end(item, segmentLineOf({ item, verdict, attempts, ms, requestId }));
+      this.#end({ item, verdict, attempts, ms, requestId });
     } else {
       stats.countFailure(verdict.code);
       const judging = engine.received(verdict, { trial, repeated });
@@ -260,7 +260,7 @@ export class Dispatcher {
     }
     this.#noise.record({ succeeded: false, failures: decision.attempts });
     this.#options.stats.failed += 1;
-    this.#end(item, segmentLineOf({ item, verdict, attempts: decision.attempts, ms, requestId }));
+    this.#end({ item, verdict, attempts: decision.attempts, ms, requestId });
   }
 
   /** True when it would be this item's last chance, but the engine has been failing others too. */
@@ -317,11 +317,21 @@ export class Dispatcher {
     });
   }
 
-  #end(item: WorkItem, line: Uint8Array): void {
+  #end(outcome: Outcome): void {
+    const { item, verdict } = outcome;
     const { run } = item;
     run.items.delete(item);
     run.undecided -= 1;
-    run.settler.add(line);
+    run.settler.add(segmentLineOf(outcome));
+    for (const twin of run.twins?.release(item) ?? []) {
+      if (verdict.ok) {
+        this.#options.stats.succeeded += 1;
+        this.#end(reusedBy(twin, outcome, verdict));
+      } else if (run.phase === 'open') {
+        // What failed may have been the engine's fault: each of them has its own attempts.
+        this.enqueue(twin);
+      }
+    }
     if (run.undecided === 0) void run.settler.flush();
   }
 

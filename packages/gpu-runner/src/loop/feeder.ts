@@ -181,7 +181,7 @@ export class Feeder {
       run,
       lines: (signal) => server.lines(lease.shard_id, lease.epoch, signal),
       onItem: (item) => {
-        dispatcher.enqueue(item);
+        if (run.twins?.join(item) !== true) dispatcher.enqueue(item);
         arrived(1);
         dispatcher.fill();
       },

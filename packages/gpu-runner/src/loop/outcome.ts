@@ -12,6 +12,15 @@ export interface Outcome {
   readonly requestId: string;
 }
 
+/** The same answer for an identical request that did not run: no attempt, and no tokens of its own. */
+export const reusedBy = (item: WorkItem, outcome: Outcome, verdict: Success): Outcome => ({
+  ...outcome,
+  item,
+  verdict: { ...verdict, usage: undefined },
+  attempts: 0,
+  ms: 0,
+});
+
 /** An ended item as its line of a segment. */
 export function segmentLineOf({ item, verdict, attempts, ms, requestId }: Outcome): Uint8Array {
   const common = {

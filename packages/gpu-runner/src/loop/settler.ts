@@ -8,7 +8,7 @@ const FLUSH_BYTES = 4 * 1024 * 1024;
 const SEGMENT_BYTES = 16 * 1024 * 1024;
 const FLUSH_INTERVAL_MS = 1_000;
 /** Full segments of one shard come no faster than this, so that a fast engine does not make a transaction of each. */
-const SPACING_MS = 250;
+const SPACING_MS = 500;
 const BACKOFF_CEILINGS_MS = [200, 400, 800, 1_600, 3_200, 5_000];
 
 export interface SettlerOptions {
@@ -24,7 +24,7 @@ export interface SettlerOptions {
 
 /**
  * Hands the outcomes of one shard over, one segment at a time: every second, every 64 outcomes (though not more often
- * than four times a second), and at once when asked to flush. Keeps them while the control plane is away. A segment is
+ * than twice a second), and at once when asked to flush. Keeps them while the control plane is away. A segment is
  * repeated byte for byte until it is answered.
  */
 export class Settler {

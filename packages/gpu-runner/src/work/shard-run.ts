@@ -2,6 +2,7 @@ import { hasBit, indexesFromBase64, type Mask, maskFromBase64 } from '@batch-inf
 import type { Lease } from '@batch-infer/contracts/runner-protocol';
 import type { Settler } from '../loop/settler.js';
 import type { WorkItem } from './item.js';
+import { Twins } from './twins.js';
 
 /**
  * - `open`: items run.
@@ -25,6 +26,8 @@ export class ShardRun {
   undecided: number;
   /** Ends the reading of lines. */
   readonly reading = new AbortController();
+  /** `null` when every item is to run. */
+  readonly twins: Twins | null;
   readonly #done: Mask;
   /** Of shards whose items do not stand side by side in the input. */
   readonly #indexes: Uint32Array | null;
@@ -34,6 +37,7 @@ export class ShardRun {
     this.settler = settler;
     this.leaseEndsAtMs = claimedAtMs + lease.lease_ms;
     this.jobEndsAtMs = claimedAtMs + lease.remaining_ms;
+    this.twins = lease.reuse === true ? new Twins() : null;
     this.#done = maskFromBase64(lease.done_mask);
     this.#indexes = lease.indexes === undefined ? null : indexesFromBase64(lease.indexes);
     let undecided = 0;
