@@ -43,6 +43,8 @@ export const jobOptions = z.object({
   metadata: metadata.optional(),
   /** `auto`: items run in the order in which engines get through them fastest; `input`: as they stand in the input. */
   plan_order: z.enum(['auto', 'input']).optional(),
+  /** `job`: identical requests whose answer is determined (temperature 0, a seed, embeddings) may be run once. */
+  reuse: z.enum(['none', 'job']).optional(),
   /** Who is told of its end. */
   webhook: jobWebhook.optional(),
   /** How long the output and error files are kept behind their creation, in seconds; without it, until deleted. */

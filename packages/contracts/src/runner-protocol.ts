@@ -123,6 +123,8 @@ export const lease = z.object({
   lost_leases: z.int(),
   /** Bytes of the shard's lines, as `GET /v1/runner/shards/{id}/lines?epoch=` answers them. */
   bytes: z.int(),
+  /** Identical requests of the shard whose answer is determined may be run once, for all of them. */
+  reuse: z.boolean().optional(),
   /** Endpoint of lines without `url`. */
   endpoint: z.string().nullable(),
   /** Model of bodies without `model`. */

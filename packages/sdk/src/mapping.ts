@@ -120,6 +120,7 @@ export function toWireOptions(options: JobOptions): WireJobOptions {
     max_error_rate: options.maxErrorRate,
     defaults: options.defaults,
     plan_order: options.planOrder,
+    reuse: options.reuse,
     metadata: options.metadata,
     webhook: options.webhook,
     output_expires_after_seconds: options.outputExpiresAfterSeconds,

@@ -172,6 +172,11 @@ export interface JobOptions {
    * input. Results come in input order either way.
    */
   readonly planOrder?: 'auto' | 'input';
+  /**
+   * `job`: identical requests of the job whose answer is determined (temperature 0, a seed, embeddings) may be run once,
+   * for all of them. `none` (default): every item runs.
+   */
+  readonly reuse?: 'none' | 'job';
   /** At most 16 pairs. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** Who is told of the job's end, by a signed POST: see `client.webhooks`. */

@@ -15,6 +15,7 @@ export function readJobOptions(settings: Settings): SubmitFileOptions {
     maxErrorRate: settings.number('max-error-rate', { min: 0, max: 1, whole: false }),
     defaults: readDefaults(settings.text('defaults')),
     planOrder: settings.choice('plan-order', ['auto', 'input']),
+    reuse: settings.choice('reuse', ['none', 'job']),
     metadata: readMetadata(settings.list('metadata')),
     webhook: readWebhook(settings.text('webhook')),
     idempotencyKey: settings.text('idempotency-key'),

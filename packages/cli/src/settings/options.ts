@@ -57,6 +57,11 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
     value: 'ORDER',
     description: 'auto: what is fastest at the engine; input: as in the file (default: auto)',
   },
+  {
+    flag: 'reuse',
+    value: 'SCOPE',
+    description: 'job: identical requests with a determined answer run once (default: none)',
+  },
   { flag: 'defaults', value: 'JSON', description: 'an object merged under the body of every line' },
   {
     flag: 'metadata',

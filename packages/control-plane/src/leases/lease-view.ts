@@ -25,6 +25,7 @@ export function toLease(params: {
     done_mask: maskToBase64(shard.doneMask),
     lost_leases: shard.lostLeases,
     bytes: shard.bytes,
+    ...(job.options.reuse === 'job' ? { reuse: true } : {}),
     endpoint: job.options.endpoint ?? null,
     default_model: job.options.model ?? null,
     defaults: job.options.defaults ?? null,

@@ -26,14 +26,12 @@ export const chatLine = (params: {
 export const textOf = (name: string, bytes: number): string =>
   `${name} `.repeat(bytes / (name.length + 1) + 1);
 
-export function readLines(
-  lines: readonly string[],
-  defaults: ItemDefaults = { model: 'm', maxTokens: null },
-): ItemTable {
+export function readLines(lines: readonly string[], defaults: Partial<ItemDefaults> = {}): ItemTable {
   const items = new ItemTable(lines.length);
   const keys = new PrefixKeys('project');
   lines.forEach((line, index) => {
-    readItem({ line: Buffer.from(line), index, items, keys, defaults });
+    const all = { model: 'm', maxTokens: null, reuse: false, ...defaults };
+    readItem({ line: Buffer.from(line), index, items, keys, defaults: all });
   });
   return items;
 }

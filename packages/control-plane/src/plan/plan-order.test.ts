@@ -3,10 +3,12 @@ import { chatLine, readLines, textOf } from './plan-fixture.js';
 import { planOrder } from './plan-order.js';
 
 async function plan(lines: readonly string[], inputShards = Math.ceil(lines.length / 256)) {
-  const { order, ...rest } = await planOrder(readLines(lines), inputShards);
+  const { order, ...rest } = await planOrder(readLines(lines), { inputShards, reuse: false });
   expect([...order].sort((left, right) => left - right)).toEqual(lines.map((_, index) => index));
   return { order: [...order], ...rest };
 }
+
+const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
 
 describe('plan order', () => {
   it('puts prompts with one beginning together, the group of the longest answer first', async () => {
@@ -46,6 +48,21 @@ describe('plan order', () => {
     );
     expect(order).toEqual([0, 2, 1, 4, 3]);
     expect([gain.shardRatio, worthwhile]).toEqual([5 / 3, false]);
+  });
+
+  it('brings identical requests together where they run once', async () => {
+    const long = textOf('long', 40_000);
+    const lines = ['a', 'b', long, 'a', 'c', long, 'b'].map((user, index) =>
+      chatLine({ id: `${index}`, user }),
+    );
+    const options = { inputShards: 1, reuse: true };
+    const { order, worthwhile } = await planOrder(readLines(lines, { reuse: true }), options);
+    expect([...order]).toEqual([0, 3, 1, 6, 2, 5, 4]);
+    expect(worthwhile).toBe(true);
+    const different = upTo(50).map((index) => chatLine({ user: `question ${index}` }));
+    expect(await planOrder(readLines(different, { reuse: true }), options)).toMatchObject({
+      worthwhile: false,
+    });
   });
 
   it('leaves the input as it is where nothing is gained', async () => {

@@ -32,8 +32,12 @@ export interface PlannedOrder {
  * longest answer that is expected in them, longest first, and so inside a group. A long answer begun last would leave
  * the engine idle behind it. What is equal stays in input order.
  * @param inputShards shards of the input order
+ * @param reuse the keys bring identical requests together, which then run once
  */
-export async function planOrder(items: ItemTable, inputShards: number): Promise<PlannedOrder> {
+export async function planOrder(
+  items: ItemTable,
+  { inputShards, reuse }: { inputShards: number; reuse: boolean },
+): Promise<PlannedOrder> {
   const order = new Uint32Array(items.length);
   for (let index = 0; index < order.length; index += 1) order[index] = index;
   const savedBefore = await savedBytes(items, order);
@@ -46,7 +50,8 @@ export async function planOrder(items: ItemTable, inputShards: number): Promise<
   };
   const worthwhile =
     !isInputOrder(order) &&
-    (gain.prefixShare >= LEAST_PREFIX_GAIN ||
+    (reuse ||
+      gain.prefixShare >= LEAST_PREFIX_GAIN ||
       gain.lengthSpread >= LEAST_LENGTH_SPREAD ||
       gain.shardRatio >= 2);
   return { order, gain, worthwhile };

@@ -73,10 +73,10 @@ function makespanMs(requests: readonly SequenceRequest[], options: Partial<Model
 
 async function ratioOf(shape: JobShape, seed: number, options: Partial<ModelOptions>): Promise<number> {
   const items = jobOf(shape, seed);
-  const { order, worthwhile } = await planOrder(
-    readLines(items.map(({ line }) => line)),
-    Math.ceil(items.length / 256),
-  );
+  const { order, worthwhile } = await planOrder(readLines(items.map(({ line }) => line)), {
+    inputShards: Math.ceil(items.length / 256),
+    reuse: false,
+  });
   expect(worthwhile).toBe(true);
   const requests = items.map(({ request }) => request);
   const planned = [...order].flatMap((index) => requests[index] ?? []);

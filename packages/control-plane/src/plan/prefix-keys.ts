@@ -63,6 +63,12 @@ export class PrefixKeys {
     this.addPiece(bytes, at, to);
   }
 
+  /** Behind the last level, or in its place: a key of the whole request. */
+  seal(bytes: Buffer, from: number, to: number): void {
+    const level = Math.min(this.#level, PREFIX_LEVELS - 1);
+    this.#keys[level] = hashBytes(this.#seed, bytes, from, to) >>> 0 || 1;
+  }
+
   #absorb(bytes: Buffer, from: number, to: number): void {
     if (this.isFull || to <= from) return;
     this.#hash = hashBytes(this.#hash, bytes, from, Math.min(to, from + TEXT_BYTES)) ^ (to - from);

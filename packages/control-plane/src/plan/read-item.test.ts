@@ -21,7 +21,7 @@ describe('what a line says to the planner', () => {
   });
 
   it('takes the job’s own limit where a line has none', () => {
-    const items = readLines([chat({}), chat({ max_tokens: 9 })], { model: 'm', maxTokens: 31 });
+    const items = readLines([chat({}), chat({ max_tokens: 9 })], { maxTokens: 31 });
     expect([...items.outputs]).toEqual([31, 9]);
   });
 

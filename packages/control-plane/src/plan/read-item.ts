@@ -18,6 +18,8 @@ export interface ItemDefaults {
   readonly model: string;
   /** `max_tokens` of bodies without a limit; `null`: none. */
   readonly maxTokens: number | null;
+  /** Bring identical bodies together, however short they are. */
+  readonly reuse: boolean;
 }
 
 type BodyMember = 'model' | 'limit' | 'tools' | 'system' | 'messages' | 'text';
@@ -46,7 +48,7 @@ export function readItem(params: {
 }): void {
   const { line, index, items, keys, defaults } = params;
   items.bytes[index] = line.length;
-  const members = bodyMembers(line);
+  const { body, members } = bodyOf(line);
   const model = members.get('model');
   items.models.set(index, model === undefined ? defaults.model : textAt(line, model));
   items.outputs[index] = expectedOutput(line, members, defaults);
@@ -58,22 +60,25 @@ export function readItem(params: {
   const prompt = members.get('messages') ?? members.get('text');
   if (prompt !== undefined) addPrompt(line, prompt, keys);
   items.depths[index] = keys.firstDepth;
+  if (defaults.reuse && body !== null) keys.seal(line, body.from, body.to);
 }
 
-function bodyMembers(line: Buffer): Map<BodyMember, Range> {
-  const found = new Map<BodyMember, Range>();
+function bodyOf(line: Buffer): { body: Range | null; members: Map<BodyMember, Range> } {
+  const members = new Map<BodyMember, Range>();
+  let body: Range | null = null;
   const start = skipSeparators(line, 0);
-  if (!isObjectAt(line, start)) return found;
-  eachMember(line, start, (key, body) => {
-    if (!isKey(line, key, 'body') || !isObjectAt(line, body.from)) return;
-    eachMember(line, body.from, (name, value) => {
+  if (!isObjectAt(line, start)) return { body, members };
+  eachMember(line, start, (key, range) => {
+    if (!isKey(line, key, 'body') || !isObjectAt(line, range.from)) return;
+    body = range;
+    eachMember(line, range.from, (name, value) => {
       // Longer keys are none of ours.
       if (name.to - name.from > 24) return;
       const member = MEMBERS[line.toString('latin1', name.from, name.to)];
-      if (member !== undefined) found.set(member, value);
+      if (member !== undefined) members.set(member, value);
     });
   });
-  return found;
+  return { body, members };
 }
 
 const isKey = (line: Buffer, { from, to }: Range, name: string): boolean =>

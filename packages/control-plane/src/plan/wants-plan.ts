@@ -15,6 +15,8 @@ const LEAST_SURPLUS_SHARDS = 8;
 export function wantsPlan(summary: ScanSummary, options: JobOptions): boolean {
   if (options.plan_order === 'input') return false;
   if (mixesModels(summary, options)) return true;
+  // Identical requests of one shard run once: they have to be in one.
+  if (options.reuse === 'job' && summary.items > LIMITS.shardItems) return true;
   if (summary.items < LEAST_ITEMS) return false;
   const { hints } = summary;
   return hints === undefined || hints.sharedPrefixes || hints.unequalLengths;

@@ -82,7 +82,10 @@ export class WorkPlans {
     onProgress: () => Promise<void>,
   ): Promise<{ order: Uint32Array; models: ItemModels } | null> {
     const items = await this.#readItems(job, summary, onProgress);
-    const { order, worthwhile } = await planOrder(items, summary.shards.length);
+    const { order, worthwhile } = await planOrder(items, {
+      inputShards: summary.shards.length,
+      reuse: job.options.reuse === 'job',
+    });
     return worthwhile ? { order, models: items.models } : null;
   }
 
@@ -98,6 +101,7 @@ export class WorkPlans {
     const itemDefaults = {
       model: modelOf(job.options) ?? '',
       maxTokens: typeof limit === 'number' ? limit : null,
+      reuse: job.options.reuse === 'job',
     };
     let index = 0;
     for await (const lines of await this.#lines(job, summary)) {
