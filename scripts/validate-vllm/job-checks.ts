@@ -1,6 +1,7 @@
 import type { EngineAccess } from './engine-access.ts';
 import type { Level } from './load-checks.ts';
 import type { JobRun, Product, Sample } from './product.ts';
+import type { Recording } from './recording.ts';
 import { type Check, rate, seconds, share } from './table.ts';
 
 const WINDOW_ITEMS = 256;
@@ -15,6 +16,7 @@ const done = (run: JobRun): string => `${run.succeeded} of ${run.items} in ${sec
 export async function checkWindow(
   engine: EngineAccess,
   product: Product,
+  recording: Recording,
   levels: readonly Level[],
 ): Promise<Check[]> {
   const bodies = Array.from({ length: WINDOW_ITEMS }, (_, index) =>
@@ -24,6 +26,14 @@ export async function checkWindow(
   // The middle of the job: neither its start, when the window is looked for, nor its tail.
   const middle = run.samples.slice(Math.floor(run.samples.length * 0.2), Math.ceil(run.samples.length * 0.8));
   const of = (name: keyof Sample): number => median(middle.map((sample) => sample[name]));
+  const all = run.samples.map(({ window, inFlight, running, waiting }) => [
+    window,
+    inFlight,
+    running,
+    waiting,
+  ]);
+  recording.figure('window/in flight/running/waiting, each 0.5 s', all.map((row) => row.join('/')).join(' '));
+  const windows = middle.map(({ window }) => window);
   const best = levels.reduce((top, level) => (level.tokensPerSecond > top.tokensPerSecond ? level : top));
   const ratio = run.outputTokensPerSecond / best.tokensPerSecond;
   return [
@@ -34,8 +44,8 @@ export async function checkWindow(
     },
     {
       name: 'window that the runner holds (median of the middle of that job)',
-      seen: `window ${of('window')}, in flight ${of('inFlight')}; engine: ${of('running')} running, ${of('waiting')} waiting; best bare level ${best.concurrency}`,
-      holds: of('running') >= 0.75 * best.concurrency,
+      seen: `window ${of('window')} (${Math.min(...windows)} to ${Math.max(...windows)}), in flight ${of('inFlight')}; engine: ${of('running')} running, ${of('waiting')} waiting; best bare level ${best.concurrency}`,
+      holds: of('running') >= 0.75 * best.concurrency && of('waiting') <= of('running'),
     },
   ];
 }
@@ -45,7 +55,7 @@ export interface PrefixJob {
   readonly itemsPerGroup: number;
 }
 
-/** Long words, so that the beginning is over 1 KiB (from where the planner looks) and a little over 128 tokens. */
+/** About a token a word: the beginning is over 1 KiB (from where the planner looks) and over 128 tokens (one block). */
 const WORDS = [
   ...['international', 'organization', 'environmental', 'administration', 'responsibility', 'communication'],
   ...[
@@ -59,7 +69,7 @@ const WORDS = [
 ];
 
 function beginning(salt: string, group: number): string {
-  const words = Array.from({ length: 84 }, (_, index) => {
+  const words = Array.from({ length: 150 }, (_, index) => {
     // A different walk through the words for each group.
     return WORDS[(group * 7 + index * (1 + (group % 11))) % WORDS.length];
   });
@@ -81,6 +91,7 @@ export function prefixBodies(engine: EngineAccess, salt: string, { groups, items
 export async function checkPlanOrder(
   engine: EngineAccess,
   product: Product,
+  recording: Recording,
   job: PrefixJob,
 ): Promise<Check[]> {
   const stamp = Date.now().toString(36);
@@ -89,7 +100,9 @@ export async function checkPlanOrder(
     product.run(`plan-${order}`, prefixBodies(engine, `${stamp}${salt}`, job), { plan_order: order });
   const input = await run('a', 'input');
   const planned = await run('b', 'auto');
-  const text = (run_: JobRun): string => `${done(run_)}, ${share(run_.prefixHitRate)} of prompt tokens hit`;
+  const figures = ({ promptTokens, prefixHitRate, ms }: JobRun) => ({ promptTokens, prefixHitRate, ms });
+  recording.figure('plan order', { ...job, input: figures(input), auto: figures(planned) });
+  const text = (run: JobRun): string => `${done(run)}, ${share(run.prefixHitRate)} of prompt tokens hit`;
   return [
     {
       name: `prefix-heavy job, ${job.groups} beginnings × ${job.itemsPerGroup} items, input order`,

@@ -31,7 +31,8 @@ export interface JobRun {
   readonly items: number;
   readonly ms: number;
   readonly outputTokensPerSecond: number;
-  /** By the engine's own counters. */
+  /** By the engine's own counters, as the next one. */
+  readonly promptTokens: number;
   readonly prefixHitRate: number;
   readonly samples: readonly Sample[];
 }
@@ -122,6 +123,7 @@ export class Product implements AsyncDisposable {
       items: items.length,
       ms,
       outputTokensPerSecond: (1_000 * grown('vllm:generation_tokens_total')) / ms,
+      promptTokens: grown('vllm:prefix_cache_queries_total'),
       prefixHitRate: grown('vllm:prefix_cache_hits_total') / grown('vllm:prefix_cache_queries_total'),
       samples,
     };

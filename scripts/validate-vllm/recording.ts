@@ -13,12 +13,18 @@ interface RecordedAnswer {
 /** What a real vLLM said, kept so that the simulated engine and the classifier can be held to it. */
 export class Recording {
   readonly #answers: RecordedAnswer[] = [];
+  readonly #figures: Record<string, unknown> = {};
   #metrics = '';
 
   answer(name: string, answer: Answer): void {
     if (answer.reply.kind !== 'answer' || this.#answers.some((known) => known.name === name)) return;
     const { status, body } = answer;
     this.#answers.push({ name, status, body, classifiedAs: wordFor(answer) });
+  }
+
+  /** What was measured, for the tests of the step model. */
+  figure(name: string, value: unknown): void {
+    this.#figures[name] = value;
   }
 
   /** Only vLLM's own metrics, and of each histogram only the last bucket. */
@@ -37,6 +43,7 @@ export class Recording {
     );
     mkdirSync(folder, { recursive: true });
     writeFileSync(`${folder}answers.json`, `${JSON.stringify(this.#answers, null, 2)}\n`);
+    writeFileSync(`${folder}figures.json`, `${JSON.stringify(this.#figures, null, 2)}\n`);
     writeFileSync(`${folder}metrics.txt`, this.#metrics);
     return folder;
   }

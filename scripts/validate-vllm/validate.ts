@@ -51,17 +51,18 @@ async function checkEngine(engine: EngineAccess): Promise<void> {
   await part('prefix counters', () => checkPrefixCounters(engine, recording));
   await part('disconnect', () => checkDisconnect(engine));
   const levels = await measureLevels(engine, LEVELS);
+  recording.figure('output tokens/s', levels);
   await part('concurrency', async () => levelChecks(levels));
   await part('metrics', () => checkMetrics(engine, recording));
   await part('window', async () => {
     await using product = await Product.start(engine);
-    return await checkWindow(engine, product, levels);
+    return await checkWindow(engine, product, recording, levels);
   });
 }
 
 async function planOrder(engine: EngineAccess): Promise<readonly Check[]> {
   await using product = await Product.start(engine);
-  return await checkPlanOrder(engine, product, PREFIX_JOB);
+  return await checkPlanOrder(engine, product, recording, PREFIX_JOB);
 }
 
 async function validateOwn(installed: InstalledVllm): Promise<void> {
