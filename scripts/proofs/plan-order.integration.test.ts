@@ -77,4 +77,23 @@ describe('a job in plan order', () => {
     await client.ended(id, 120_000);
     expect(await client.check(id, items)).toMatchObject({ succeeded: ITEMS });
   });
+
+  test('runs identical requests once where the job says so', { timeout: 180_000 }, async () => {
+    const engine = await stack.engine({ serviceTimeMs: 50 });
+    await stack.runner(engine);
+    const kinds = 30;
+    const same: readonly Item[] = Array.from({ length: 600 }, (_, index) => ({
+      custom_id: `q-${index}`,
+      body: {
+        model: MODEL,
+        temperature: 0,
+        messages: [{ role: 'user', content: `question ${(index * 7) % kinds}` }],
+      },
+    }));
+    const { id } = await client.createJob('same', same, { reuse: 'job' });
+    await client.ended(id, 120_000);
+    expect(await client.check(id, same)).toMatchObject({ succeeded: 600 });
+    // One more where a kind lies in two shards.
+    expect(engine.stats().received).toBeLessThanOrEqual(kinds + 2);
+  });
 });
