@@ -1,0 +1,136 @@
+/**
+ * `npm run test:fuzz`: every route of a running control plane, with requests made from the OpenAPI document (which is
+ * held to the specification first), good and bad ones; no answer may be a 5xx. Not in `npm test`: it installs
+ * schemathesis. `-- --examples 20` requests for each route; `--seed N` repeats a run.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const requirements = join(root, 'scripts/fuzz/requirements.txt');
+const folder = join(root, '.local/schemathesis');
+const programs = join(folder, 'bin');
+
+const { values: given } = parseArgs({ options: { examples: { type: 'string' }, seed: { type: 'string' } } });
+const EXAMPLES = given.examples ?? '20';
+const SEED = given.seed ?? String(Math.floor(Math.random() * 1_000_000));
+/** Longer than any long poll. */
+const REQUEST_TIMEOUT_SECONDS = '75';
+/** Good requests to these are answered by a stream without an end, or when there is work. */
+const WAITING_OPERATIONS = ['openRunnerSession', 'pollOffers', 'followJob'];
+
+function run(program: string, words: readonly string[], more: Readonly<Record<string, string>> = {}): void {
+  const environment = { ...process.env, ...more };
+  const { status, error } = spawnSync(program, words, { cwd: folder, stdio: 'inherit', env: environment });
+  if (error) throw error;
+  if (status !== 0) throw new Error(`${program} ${words[0] ?? ''} ended with ${status}`);
+}
+
+function install(): void {
+  const stamp = join(folder, '.installed');
+  const wanted = readFileSync(requirements, 'utf8');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  mkdirSync(folder, { recursive: true });
+  run('python3', ['-m', 'venv', folder]);
+  run(join(programs, 'python3'), ['-m', 'pip', 'install', '--quiet', '-r', requirements]);
+  writeFileSync(stamp, wanted);
+}
+
+async function serve(data: string): Promise<{ child: ChildProcess; url: string }> {
+  const words = [join(root, 'packages/cli/bin/batch-infer.js'), 'serve', '--port', '0', '--data', data];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const lines = createInterface({ input: child.stderr });
+  return await new Promise((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`the control plane ended with ${code}`)));
+    lines.on('line', (line) => {
+      const url = /^batch-infer serve ready (\S+)/.exec(line)?.[1];
+      if (url !== undefined) resolve({ child, url });
+      // What it logs of its own mistakes is what one wants to see here.
+      if (/"level":(?:50|60)|"error"/.test(line)) console.error(line);
+    });
+  });
+}
+
+/** Things to ask about: names of a waiting job in every dialect, a file, an upload. */
+async function createThings(url: string): Promise<string[]> {
+  const line = {
+    custom_id: 'a',
+    body: { model: 'm', max_tokens: 1, messages: [{ role: 'user', content: 'hello' }] },
+  };
+  const endpoint = '/v1/chat/completions';
+  const form = new FormData();
+  form.set('purpose', 'batch');
+  form.set('file', new Blob([JSON.stringify({ ...line, method: 'POST', url: endpoint })]), 'in.jsonl');
+  const file = await create(`${url}/v1/files`, form);
+  const upload = { purpose: 'batch', filename: 'in.jsonl', bytes: 10, mime_type: 'application/jsonl' };
+  const created = await Promise.all([
+    create(`${url}/v1/jobs`, { endpoint, items: [line] }),
+    create(`${url}/v1/batches`, { input_file_id: file, endpoint, completion_window: '24h' }),
+    create(`${url}/v1/messages/batches`, { requests: [{ custom_id: 'a', params: line.body }] }),
+    create(`${url}/v1/uploads`, upload),
+    create(`${url}/v1/webhook_endpoints`, {
+      url: 'https://hooks.example.com/',
+      name: 'a',
+      event_types: ['batch.completed'],
+    }),
+  ]);
+  return [file, ...created];
+}
+
+async function create(url: string, body: object): Promise<string> {
+  const isForm = body instanceof FormData;
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: isForm ? {} : { 'content-type': 'application/json' },
+    body: isForm ? body : JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}: ${await answer.text()}`);
+  return ((await answer.json()) as { id: string }).id;
+}
+
+function fuzz(url: string, ids: readonly string[], words: readonly string[]): void {
+  const parameters = [
+    'run',
+    `${url}/openapi.json`,
+    '--checks=not_a_server_error',
+    '--phases=examples,coverage,fuzzing',
+    `--max-examples=${EXAMPLES}`,
+    `--seed=${SEED}`,
+    `--request-timeout=${REQUEST_TIMEOUT_SECONDS}`,
+    '--header=x-batch-infer-protocol:1',
+    '--continue-on-failure',
+    '--warnings=off',
+    '--suppress-health-check=all',
+    ...words,
+  ];
+  run(join(programs, 'schemathesis'), parameters, {
+    SCHEMATHESIS_HOOKS: 'hooks',
+    PYTHONPATH: join(root, 'scripts/fuzz'),
+    PYTHONDONTWRITEBYTECODE: '1',
+    FUZZ_IDS: ids.join(','),
+  });
+}
+
+install();
+run(join(programs, 'openapi-spec-validator'), [join(root, 'docs/openapi.json')]);
+const data = mkdtempSync(join(tmpdir(), 'batch-infer-fuzz-'));
+const { child, url } = await serve(data);
+try {
+  console.log(`seed ${SEED}`);
+  const ids = await createThings(url);
+  fuzz(
+    url,
+    ids,
+    WAITING_OPERATIONS.map((id) => `--exclude-operation-id=${id}`),
+  );
+  fuzz(url, ids, ['--mode=negative', ...WAITING_OPERATIONS.map((id) => `--include-operation-id=${id}`)]);
+} finally {
+  child.removeAllListeners('exit');
+  child.kill('SIGTERM');
+  rmSync(data, { recursive: true, force: true, maxRetries: 5 });
+}
