@@ -1,17 +1,23 @@
 import { LIMITS } from '@batch-infer/contracts';
 import type { FastifyInstance } from 'fastify';
 import { registerAuthentication } from '../http/auth/authenticate.js';
+import { registerBodyRules, type SlowBodyRule } from '../http/body-rules.js';
 import { registerContentParsers } from '../http/content-parsers.js';
 import { registerRequestContext } from '../http/request-context.js';
 import type { Logger } from '../telemetry/logger.js';
 
+/** Time for a request's headers, from the first byte or the connection on. */
+const HEADERS_MS = 20_000;
+
 /**
- * Fastify as every process of ours runs it. Long polls and large uploads take their time: no limit on a whole request;
+ * Fastify as every process of ours runs it. Long polls and large uploads take their time: no limit on a whole request, but
+ * one on its headers, and `registerBodyRules` watches that bodies move;
  * clients keep connections for a minute, longer than the proxies before us do.
  */
 export const fastifyOptions = {
   bodyLimit: LIMITS.jsonBodyBytes,
   requestTimeout: 0,
+  http: { headersTimeout: HEADERS_MS, connectionsCheckingInterval: 5_000 },
   connectionTimeout: 0,
   keepAliveTimeout: 65_000,
   forceCloseConnections: 'idle' as const,
@@ -24,10 +30,15 @@ export const fastifyOptions = {
 /** Hooks and parsers of the whole server. */
 export async function prepareFastify(
   fastify: FastifyInstance,
-  { logger, keys }: { logger: Logger; keys: Parameters<typeof registerAuthentication>[1] },
+  {
+    logger,
+    keys,
+    slowBodies,
+  }: { logger: Logger; keys: Parameters<typeof registerAuthentication>[1]; slowBodies?: SlowBodyRule },
 ): Promise<void> {
   registerRequestContext(fastify);
   registerAuthentication(fastify, keys);
+  registerBodyRules(fastify, slowBodies);
   await registerContentParsers(fastify);
   if (!logger.isLevelEnabled('debug')) return;
   fastify.addHook('onResponse', async (request, reply) => {

@@ -93,7 +93,10 @@ export interface TestApi {
   close(): Promise<void>;
 }
 
-export async function openTestApi(settings: Readonly<Record<string, string>> = {}): Promise<TestApi> {
+export async function openTestApi(
+  settings: Readonly<Record<string, string>> = {},
+  prepare: (fastify: FastifyInstance) => void = () => undefined,
+): Promise<TestApi> {
   const folder = await mkdtemp(join(tmpdir(), 'batch-infer-api-'));
   let offsetMs = 0;
   const clock = { nowMs: () => Date.now() + offsetMs };
@@ -144,6 +147,7 @@ export async function openTestApi(settings: Readonly<Record<string, string>> = {
       caller: { projectId: typeof project === 'string' ? project : 'default', keyId: null, scopes: [] },
     });
   });
+  prepare(fastify);
   await registerContentParsers(fastify);
   const app = await NestFactory.create<NestFastifyApplication>(TestAppModule, adapter, {
     bodyParser: false,

@@ -7,6 +7,9 @@ import { DomainError } from '../../errors.js';
 import { type FileOptions, safeFilename } from '../../files/files.js';
 import { drain } from '../../ingest/ingest.js';
 
+/** What stands around the bytes of a file: boundaries and fields. */
+const FORM_ROOM = 32 * 1024;
+
 /** What is done with the bytes of a form while they arrive, and how it is undone when the form is refused. */
 interface FormHandlers<Spooled> {
   readonly spool: (file: { source: Readable; filename: string }) => Promise<Spooled>;
@@ -23,17 +26,21 @@ export const readUpload = <Spooled>(
   request: FastifyRequest,
   files: FormHandlers<Spooled>,
 ): Promise<{ spooled: Spooled; options: FileOptions }> =>
-  readForm(request, 'file', files, (spooled, fields) => ({ spooled, options: fileOptionsOf(fields) }));
+  readForm(request, { field: 'file', maxBytes: LIMITS.fileBytes }, files, (spooled, fields) => ({
+    spooled,
+    options: fileOptionsOf(fields),
+  }));
 
 /** The same for one part of a larger upload, whose bytes are the part `data`. */
 export const readUploadPart = <Spooled>(
   request: FastifyRequest,
   files: FormHandlers<Spooled>,
-): Promise<Spooled> => readForm(request, 'data', files, (spooled) => spooled);
+): Promise<Spooled> =>
+  readForm(request, { field: 'data', maxBytes: LIMITS.uploadPartBytes }, files, (spooled) => spooled);
 
 async function readForm<Spooled, Read>(
   request: FastifyRequest,
-  field: string,
+  { field, maxBytes }: { field: string; maxBytes: number },
   files: FormHandlers<Spooled>,
   judge: (spooled: Spooled, fields: ReadonlyMap<string, string>) => Read,
 ): Promise<Read> {
@@ -46,7 +53,7 @@ async function readForm<Spooled, Read>(
   const fields = new Map<string, string>();
   let spooled: Spooled | null = null;
   try {
-    for await (const part of partsOf(request)) {
+    for await (const part of partsOf(request, maxBytes + FORM_ROOM)) {
       if (part.type === 'field') fields.set(part.fieldname, String(part.value));
       else if (part.fieldname === field && spooled === null) {
         spooled = await files.spool({ source: part.file, filename: safeFilename(part.filename) });
@@ -62,16 +69,33 @@ async function readForm<Spooled, Read>(
 }
 
 /** @throws DomainError `invalid_request` when the form breaks off */
-async function* partsOf(request: FastifyRequest): AsyncGenerator<Multipart> {
+async function* partsOf(request: FastifyRequest, maxBytes: number): AsyncGenerator<Multipart> {
   try {
-    yield* request.parts();
+    const parts = request.parts();
+    capBody(request, maxBytes);
+    yield* parts;
   } catch (error) {
+    if (error instanceof DomainError) throw error;
     // The plugin's own errors (too many parts) carry their status.
     if (error instanceof Error && 'statusCode' in error) throw error;
     throw new DomainError('invalid_request', 'The form ends before it is complete. Send it again.', {
       cause: error,
     });
   }
+}
+
+/** All of a form: fields that are skipped, and what stands between the parts. Fails the parser that reads it. */
+function capBody({ raw }: FastifyRequest, maxBytes: number): void {
+  let bytes = 0;
+  const count = (chunk: Buffer): void => {
+    bytes += chunk.length;
+    if (bytes <= maxBytes) return;
+    raw.off('data', count);
+    raw.pause();
+    const message = `The form is larger than ${maxBytes} bytes, the limit of one upload. Split the file.`;
+    raw.emit('error', new DomainError('file_too_large', message));
+  };
+  raw.on('data', count);
 }
 
 /** @throws DomainError `missing_parameter`, `invalid_parameter` */
