@@ -181,7 +181,10 @@ describe('results', () => {
     await using server = await FakeServer.start(({ path }, response) => {
       if (!path.endsWith('/results')) return sendJson(response, 200, reads > 1 ? endedJob() : running);
       reads += 1;
-      if (reads > 1) return response.writeHead(200, ndjson).end(resultLine(0) + resultLine(1));
+      if (reads > 1) {
+        response.writeHead(200, ndjson).end(resultLine(0) + resultLine(1));
+        return;
+      }
       // An answer that never comes: everything else is still being put in order.
       response.writeHead(200, { ...ndjson, 'x-incomplete': 'true', 'x-last-line': '-1' }).flushHeaders();
       response.once('close', () => {
