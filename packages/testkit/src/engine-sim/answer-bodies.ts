@@ -102,7 +102,7 @@ function chatCompletion(request: GenerationRequest, generation: Generation, cont
     choices: [
       {
         index: 0,
-        message: { role: 'assistant', content: generation.text, refusal: null, tool_calls: [] },
+        message: { role: 'assistant', content: generation.text, refusal: null },
         logprobs: null,
         finish_reason: generation.finishReason,
         stop_reason: null,

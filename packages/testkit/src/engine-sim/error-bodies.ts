@@ -20,8 +20,8 @@ function errorAnswer(path: string, { status, type, message, param }: ErrorFields
   return { status, body: JSON.stringify(body) };
 }
 
-export function unknownModel(path: string, model: string): ErrorAnswer {
-  const message = `The model \`${model}\` does not exist.`;
+export function unknownModel(path: string, model: string, served: Iterable<string>): ErrorAnswer {
+  const message = `The model \`${model}\` does not exist. Valid aliases: ${[...served].join(', ')}.`;
   return errorAnswer(path, { status: 404, type: 'NotFoundError', message, param: 'model' });
 }
 
@@ -50,9 +50,13 @@ export function badSchema(path: string, message: string, param: string): ErrorAn
   return errorAnswer(path, { status: 400, type: 'Bad Request', message, param });
 }
 
-export function badJson(path: string): ErrorAnswer {
-  const message = "[{'type': 'json_invalid', 'loc': ('body', 0), 'msg': 'JSON decode error', 'input': {}}]";
-  return errorAnswer(path, { status: 400, type: 'Bad Request', message });
+/** vLLM's parameter is the place of the mistake; here it is always the end, as in a body that was cut. */
+export function badJson(path: string, rawBody: string): ErrorAnswer {
+  const param = `body.${rawBody.length}`;
+  const message =
+    `1 validation error:\n  {'type': 'json_invalid', 'loc': '${param}', 'msg': 'JSON decode error', ` +
+    "'input': '<dict of 0 items>', 'ctx': {'error': 'Expecting value'}}";
+  return badSchema(path, message, param);
 }
 
 export function badContentType(path: string): ErrorAnswer {
@@ -70,7 +74,7 @@ const STATUS_TEXTS: ReadonlyMap<number, readonly [type: string, message: string]
     503,
     [
       'Service Unavailable',
-      'The engine is currently busy and cannot accept new requests. Please retry later.',
+      'The engine is currently busy and cannot accept new requests. Please try again later or on a different instance.',
     ],
   ],
 ]);

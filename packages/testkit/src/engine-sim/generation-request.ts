@@ -42,7 +42,7 @@ export function readGenerationRequest(
   rules: RequestRules,
 ): GenerationRequest | ErrorAnswer {
   const body = parseObject(rawBody);
-  if (body === null) return badJson(path);
+  if (body === null) return badJson(path, rawBody);
   const source = echoSource(body);
   if (source === undefined)
     return badSchema(path, `Field required: ${inputField(path)}`, `body.${inputField(path)}`);
@@ -51,7 +51,7 @@ export function readGenerationRequest(
   if (temperature !== undefined && temperature !== null && typeof temperature !== 'number') {
     return badSchema(path, 'Input should be a valid number', 'body.temperature');
   }
-  if (!rules.models.has(model)) return unknownModel(path, model);
+  if (!rules.models.has(model)) return unknownModel(path, model, rules.models);
   if (typeof temperature === 'number' && temperature < 0) {
     return badRequest(path, `temperature must be non-negative, got ${temperature}.`, 'temperature');
   }

@@ -28,6 +28,7 @@ export function renderMetrics(input: MetricsInput): string {
   text.gauge('num_requests_waiting', gauges.waiting);
   text.gauge('kv_cache_usage_perc', gauges.kvCacheUsage);
   text.gauge('cache_config_info', 1, {
+    model_name: null,
     block_size: String(input.blockSize),
     kv_cache_size_tokens: String(input.blockSize * input.numGpuBlocks),
     num_gpu_blocks: String(input.numGpuBlocks),
@@ -41,14 +42,18 @@ export function renderMetrics(input: MetricsInput): string {
   for (const [reason, count] of Object.entries(input.finished)) {
     text.counter('request_success', count, { finished_reason: reason });
   }
-  text.counter('admission_rejections', input.admissionRejections, { reason: 'max_num_queued_reqs' });
+  text.counter('admission_rejections', input.admissionRejections, {
+    engine: null,
+    reason: 'max_num_queued_reqs',
+  });
   text.histogram('request_queue_time_seconds', latency.count, latency.queueSeconds);
   text.histogram('time_to_first_token_seconds', latency.count, latency.firstTokenSeconds);
   text.histogram('e2e_request_latency_seconds', latency.count, latency.endToEndSeconds);
   return text.toString();
 }
 
-type Labels = Readonly<Record<string, string>>;
+/** `null` takes a label away that all others have. */
+type Labels = Readonly<Record<string, string | null>>;
 
 class MetricsText {
   readonly #lines: string[] = [];
@@ -92,7 +97,9 @@ class MetricsText {
   }
 
   #sample(name: string, value: number, labels: Labels): void {
-    const pairs = Object.entries({ ...this.#labels, ...labels }).map(([label, text]) => `${label}="${text}"`);
+    const pairs = Object.entries({ ...this.#labels, ...labels }).flatMap(([label, text]) =>
+      text === null ? [] : [`${label}="${text}"`],
+    );
     this.#lines.push(`vllm:${name}{${pairs.join(',')}} ${Number.isInteger(value) ? `${value}.0` : value}`);
   }
 }
