@@ -31,7 +31,7 @@ export async function checkMetrics(engine: EngineAccess, recording: Recording): 
 
 interface ErrorProbe {
   readonly name: string;
-  readonly body: (engine: EngineAccess) => unknown;
+  readonly body: (engine: EngineAccess, maxModelLen: number) => unknown;
   readonly status: number;
   readonly code: string;
 }
@@ -44,12 +44,17 @@ const PROBES: readonly ErrorProbe[] = [
   },
   {
     name: 'prompt longer than the context',
-    body: (engine) => engine.chatBody('word '.repeat(200_000), 4),
+    body: (engine, maxModelLen) => engine.chatBody('word '.repeat(maxModelLen + 500), 4),
+    ...{ status: 400, code: 'context_length_exceeded' },
+  },
+  {
+    name: 'prompt of far too many characters',
+    body: (engine, maxModelLen) => engine.chatBody('word '.repeat(100 * maxModelLen), 4),
     ...{ status: 400, code: 'context_length_exceeded' },
   },
   {
     name: 'max_tokens longer than the context',
-    body: (engine) => engine.chatBody('hello', 10_000_000),
+    body: (engine, maxModelLen) => engine.chatBody('hello', maxModelLen + 1),
     ...{ status: 400, code: 'context_length_exceeded' },
   },
   {
@@ -72,8 +77,9 @@ const PROBES: readonly ErrorProbe[] = [
 
 export async function checkErrors(engine: EngineAccess, recording: Recording): Promise<Check[]> {
   const checks: Check[] = [];
+  const maxModelLen = await engine.maxModelLen();
   for (const probe of PROBES) {
-    const answer = await engine.ask(probe.body(engine));
+    const answer = await engine.ask(probe.body(engine, maxModelLen));
     recording.answer(probe.name, answer);
     const word = wordFor(answer);
     checks.push({

@@ -24,13 +24,13 @@ export interface Answer {
 export class EngineAccess {
   readonly url: string;
   readonly model: string;
-  readonly #apiKey: string | null;
+  readonly #headers: Readonly<Record<string, string>>;
   readonly #client: EngineClient;
 
   constructor(url: string, model: string, apiKey: string | null) {
     this.url = url;
     this.model = model;
-    this.#apiKey = apiKey;
+    this.#headers = apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
     this.#client = new EngineClient({ url, apiKey, connections: 256, clock: monotonicClock });
   }
 
@@ -38,6 +38,17 @@ export class EngineAccess {
   chatBody(text: string, maxTokens: number, more: Readonly<Record<string, unknown>> = {}) {
     const messages = [{ role: 'user', content: text }];
     return { model: this.model, messages, max_tokens: maxTokens, temperature: 0, ignore_eos: true, ...more };
+  }
+
+  /** Tokens of prompt and answer together, as `/v1/models` says. */
+  async maxModelLen(): Promise<number> {
+    const answer = await fetch(`${this.url}/v1/models`, { headers: this.#headers });
+    const { data } = (await answer.json()) as {
+      data: readonly { readonly id: string; readonly max_model_len?: number }[];
+    };
+    const length = data.find(({ id }) => id === this.model)?.max_model_len;
+    if (length === undefined) throw new Error(`/v1/models does not say how long a context ${this.model} has`);
+    return length;
   }
 
   call(body: unknown): EngineCall {
@@ -54,9 +65,8 @@ export class EngineAccess {
   }
 
   async metricsPage(): Promise<string> {
-    const headers: Record<string, string> = {};
-    if (this.#apiKey !== null) headers.authorization = `Bearer ${this.#apiKey}`;
-    const answer = await fetch(`${this.url}/metrics`, { headers, signal: AbortSignal.timeout(10_000) });
+    const signal = AbortSignal.timeout(10_000);
+    const answer = await fetch(`${this.url}/metrics`, { headers: this.#headers, signal });
     if (!answer.ok) throw new Error(`/metrics answered ${answer.status}`);
     return await answer.text();
   }
