@@ -9,6 +9,7 @@ export function job(changes: Partial<Job> = {}): Job {
     id: 'job_1',
     status: 'queued',
     phase: 'queued',
+    paused: false,
     endpoint: '/v1/chat/completions',
     models: ['m'],
     priority: 'normal',

@@ -49,6 +49,28 @@ export const projectView = z.object({
 });
 export type ProjectView = z.infer<typeof projectView>;
 
+const limit = (maximum: number) => z.int().min(1).max(maximum).nullable();
+
+/** `POST /v1/projects/{id}/limits`. What is left out stays as it is; `null`: no limit. */
+export const setProjectLimitsRequest = z.strictObject({
+  /** Requests to the API, by a token bucket that holds a minute's worth. */
+  requests_per_minute: limit(10_000_000).optional(),
+  /** Jobs of more than one item that run at a time; others wait for their turn. */
+  max_running_jobs: limit(1_000_000).optional(),
+  /** Tokens (estimated) of the jobs that run at a time; others wait, but one may always run. */
+  max_queued_tokens: limit(Number.MAX_SAFE_INTEGER).optional(),
+});
+export type SetProjectLimitsRequest = z.infer<typeof setProjectLimitsRequest>;
+
+export const projectLimitsView = z.object({
+  object: z.literal('project_limits'),
+  project_id: z.string(),
+  requests_per_minute: z.int().nullable(),
+  max_running_jobs: z.int().nullable(),
+  max_queued_tokens: z.int().nullable(),
+});
+export type ProjectLimitsView = z.infer<typeof projectLimitsView>;
+
 /** `POST /v1/keys`. */
 export const createApiKeyRequest = z.strictObject({
   name: name.optional(),

@@ -7,6 +7,7 @@ import { AnthropicModule } from './http/anthropic/anthropic.module.js';
 import { ProblemFilter } from './http/error-filter.js';
 import { EventsHttpModule } from './http/events/events-http.module.js';
 import { HealthController } from './http/health/health.controller.js';
+import { LimitsModule } from './http/limits/limits.module.js';
 import { NativeModule } from './http/native/native.module.js';
 import { OpenAiModule } from './http/openai/openai.module.js';
 import { RunnerModule } from './http/runner/runner.module.js';
@@ -28,6 +29,7 @@ export class AppModule {
           SyncModule,
           EventsHttpModule,
           WebhooksHttpModule,
+          LimitsModule,
           AccessModule,
           RunnerModule,
         ]

@@ -24,6 +24,7 @@ import { Readiness } from './http/health/readiness.js';
 import { RunnerSessions } from './leases/runner-sessions.js';
 import { systemClock } from './ports/clock.js';
 import { Signals } from './ports/signals.js';
+import { RequestLimits } from './rate-limits/request-limits.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
 import { Metrics } from './telemetry/metrics.js';
 
@@ -82,6 +83,7 @@ export async function startControlPlane(
     await prepareFastify(app.getHttpAdapter().getInstance(), {
       logger,
       keys: { ring: keyRing, file: keyFile },
+      limits: new RequestLimits({ ledger, clock }),
     });
     await app.init();
     const closeServer = boundedClose(app.getHttpServer());

@@ -71,3 +71,21 @@ it('projects are made, changed and listed; a key can ask whose it is', async () 
     ['GET', '/v1/whoami'],
   ]);
 });
+
+it('limits of a project are read, set and lifted', async () => {
+  const wire = {
+    project_id: 'a',
+    requests_per_minute: 600,
+    max_running_jobs: null,
+    max_queued_tokens: 1_000,
+  };
+  await using server = await FakeServer.start((_request, response) => sendJson(response, 200, wire));
+  const { projects } = new BatchInfer({ baseUrl: server.url });
+  const limits = { projectId: 'a', requestsPerMinute: 600, maxRunningJobs: null, maxQueuedTokens: 1_000 };
+  expect(await projects.limits('a')).toEqual(limits);
+  expect(await projects.setLimits('a', { requestsPerMinute: 600, maxRunningJobs: null })).toEqual(limits);
+  expect(server.requests.map(callOf)).toEqual([
+    ['GET', '/v1/projects/a/limits'],
+    ['POST', '/v1/projects/a/limits', { requests_per_minute: 600, max_running_jobs: null }],
+  ]);
+});

@@ -1,6 +1,7 @@
 import type {
   ApiKeyView,
   CallerView,
+  ProjectLimitsView,
   ProjectView,
   CreatedApiKey as WireCreatedApiKey,
 } from '@batch-infer/contracts/access';
@@ -133,6 +134,27 @@ export class ProjectsApi {
     return (await this.#http.json<{ data: ProjectView[] }>(call)).value.data.map(toProject);
   }
 
+  /** What a project may ask for. A key with the scope `admin` reads its own project's. */
+  async limits(id: string, options: RequestOptions = {}): Promise<ProjectLimits> {
+    const call = { method: 'GET', path: limitsPath(id), options } as const;
+    return toLimits((await this.#http.json<ProjectLimitsView>(call)).value);
+  }
+
+  /** What is left out stays as it is; `null` lifts a limit. */
+  async setLimits(
+    id: string,
+    params: RequestOptions & Partial<Omit<ProjectLimits, 'projectId'>>,
+  ): Promise<ProjectLimits> {
+    const { requestsPerMinute, maxRunningJobs, maxQueuedTokens, ...options } = params;
+    const json = toJson({
+      requests_per_minute: requestsPerMinute,
+      max_running_jobs: maxRunningJobs,
+      max_queued_tokens: maxQueuedTokens,
+    });
+    const call = { method: 'POST', path: limitsPath(id), json, options } as const;
+    return toLimits((await this.#http.json<ProjectLimitsView>(call)).value);
+  }
+
   async #post(path: string, body: object, params: ProjectParams): Promise<Project> {
     const { name, weight, maxRunningItems, ...options } = params;
     const json = toJson({ ...body, name, weight, max_running_items: maxRunningItems });
@@ -140,10 +162,30 @@ export class ProjectsApi {
   }
 }
 
+/** What a project may ask for; `null`: as much as it likes. */
+export interface ProjectLimits {
+  readonly projectId: string;
+  /** Requests to the API, by a token bucket that holds a minute's worth. */
+  readonly requestsPerMinute: number | null;
+  /** Jobs of more than one item that run at a time; others wait for their turn. */
+  readonly maxRunningJobs: number | null;
+  /** Tokens (estimated) of the jobs that run at a time; others wait, but one may always run. */
+  readonly maxQueuedTokens: number | null;
+}
+
 export async function whoami(http: HttpClient, options: RequestOptions = {}): Promise<Caller> {
   const { value } = await http.json<CallerView>({ method: 'GET', path: '/v1/whoami', options });
   return { projectId: value.project_id, keyId: value.key_id, scopes: value.scopes };
 }
+
+const limitsPath = (id: string): string => `/v1/projects/${encodeURIComponent(id)}/limits`;
+
+const toLimits = (wire: ProjectLimitsView): ProjectLimits => ({
+  projectId: wire.project_id,
+  requestsPerMinute: wire.requests_per_minute,
+  maxRunningJobs: wire.max_running_jobs,
+  maxQueuedTokens: wire.max_queued_tokens,
+});
 
 /** Keys without a value are left out. */
 const toJson = (body: object): string => JSON.stringify(body);

@@ -7,6 +7,7 @@ export type {
   CreatedApiKey,
   KeysApi,
   Project,
+  ProjectLimits,
   ProjectParams,
   ProjectsApi,
 } from './access.js';

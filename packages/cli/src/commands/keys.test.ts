@@ -60,6 +60,14 @@ describe('keys', () => {
     });
     expect((await run(['whoami'], environment)).out).toMatch(/project {2}\*\n {2}scopes {3}runner, admin/);
 
+    const limits = ['projects', 'limits', 'evals'];
+    const set = await run(
+      [...limits, '--max-running-jobs', '4', '--requests-per-minute', '600'],
+      environment,
+    );
+    expect(set.out).toMatch(/evals +600 +4 +none/);
+    await run([...limits, '--requests-per-minute', 'none'], environment);
+    expect((await run(limits, environment)).out).toMatch(/evals +none +4 +none/);
     expect((await run(['projects', 'create', 'evals', '--weight', '2'], environment)).out).toMatch(
       /evals +evals +2 +none/,
     );

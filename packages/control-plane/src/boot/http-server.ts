@@ -3,7 +3,9 @@ import type { FastifyInstance } from 'fastify';
 import { registerAuthentication } from '../http/auth/authenticate.js';
 import { registerBodyRules, type SlowBodyRule } from '../http/body-rules.js';
 import { registerContentParsers } from '../http/content-parsers.js';
+import { registerRateLimits } from '../http/limits/rate-limit.js';
 import { registerRequestContext } from '../http/request-context.js';
+import type { RequestLimits } from '../rate-limits/request-limits.js';
 import type { Logger } from '../telemetry/logger.js';
 
 /** Time for a request's headers, from the first byte or the connection on. */
@@ -33,11 +35,18 @@ export async function prepareFastify(
   {
     logger,
     keys,
+    limits,
     slowBodies,
-  }: { logger: Logger; keys: Parameters<typeof registerAuthentication>[1]; slowBodies?: SlowBodyRule },
+  }: {
+    logger: Logger;
+    keys: Parameters<typeof registerAuthentication>[1];
+    limits: RequestLimits;
+    slowBodies?: SlowBodyRule;
+  },
 ): Promise<void> {
   registerRequestContext(fastify);
   registerAuthentication(fastify, keys);
+  registerRateLimits(fastify, limits);
   registerBodyRules(fastify, slowBodies);
   await registerContentParsers(fastify);
   if (!logger.isLevelEnabled('debug')) return;

@@ -26,6 +26,7 @@ import { openLedger } from '../ledger/sql-ledger.js';
 import { indexAt } from '../plan/positions.js';
 import { linesBlobKey } from '../plan/work-file.js';
 import type { Blobs } from '../ports/blobs.js';
+import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { ItemOutcome, ShardRecord } from '../ports/records.js';
 import { Signals } from '../ports/signals.js';
@@ -34,6 +35,7 @@ import { AnthropicModule } from './anthropic/anthropic.module.js';
 import { registerContentParsers } from './content-parsers.js';
 import { ProblemFilter } from './error-filter.js';
 import { EventsHttpModule } from './events/events-http.module.js';
+import { LimitsModule } from './limits/limits.module.js';
 import { NativeModule } from './native/native.module.js';
 import { OpenAiModule } from './openai/openai.module.js';
 import { registerRequestContext } from './request-context.js';
@@ -95,7 +97,8 @@ export interface TestApi {
 
 export async function openTestApi(
   settings: Readonly<Record<string, string>> = {},
-  prepare: (fastify: FastifyInstance) => void = () => undefined,
+  /** Adds hooks behind the one that says whose request it is. */
+  prepare: (fastify: FastifyInstance, ports: { ledger: Ledger; clock: Clock }) => void = () => undefined,
 ): Promise<TestApi> {
   const folder = await mkdtemp(join(tmpdir(), 'batch-infer-api-'));
   let offsetMs = 0;
@@ -129,6 +132,7 @@ export async function openTestApi(
       SyncModule,
       EventsHttpModule,
       WebhooksHttpModule,
+      LimitsModule,
     ],
     providers: [{ provide: APP_FILTER, useClass: ProblemFilter }],
   })
@@ -147,7 +151,7 @@ export async function openTestApi(
       caller: { projectId: typeof project === 'string' ? project : 'default', keyId: null, scopes: [] },
     });
   });
-  prepare(fastify);
+  prepare(fastify, { ledger, clock });
   await registerContentParsers(fastify);
   const app = await NestFactory.create<NestFastifyApplication>(TestAppModule, adapter, {
     bodyParser: false,

@@ -2,6 +2,7 @@ import { ACCESS_ROUTES } from './access/access-routes.js';
 import { ANTHROPIC_ROUTES } from './anthropic/anthropic-routes.js';
 import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
 import { EVENTS_ROUTES } from './events/events-routes.js';
+import { LIMITS_ROUTES } from './limits/limits-routes.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
 import { JOB_OPTIONS_QUERY, RESULTS_QUERY } from './native/job-parameters.js';
 import { UPLOAD_ROUTES } from './openai/upload-routes.js';
@@ -250,16 +251,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     status: 200,
     answer: json(list('Runner')),
   },
-  {
-    method: 'get',
-    path: '/v1/limits',
-    operationId: 'getLimits',
-    summary: 'Every limit of the server.',
-    tag: 'server',
-    scope: 'any',
-    status: 200,
-    answer: json({ type: 'object', properties: { object: { const: 'limits' }, limits: { type: 'object' } } }),
-  },
+  ...LIMITS_ROUTES,
   {
     method: 'get',
     path: '/openapi.json',

@@ -2,6 +2,7 @@ import type { WaitingReason } from '@batch-infer/contracts/native';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { TransportHealth } from '@batch-infer/transport';
 import type { QueuePosition } from '../ports/ledger.js';
+import type { Budget, ProjectLimits } from '../ports/project-limits.js';
 import type { JobRecord } from '../ports/records.js';
 
 /** What is known about the world while a job waits. Times in milliseconds. */
@@ -11,6 +12,8 @@ export interface QueueFacts {
   readonly runningItems: number;
   /** `null` when nothing of the job waits. */
   readonly ahead: QueuePosition | null;
+  /** The budget of its project for which it waits. */
+  readonly budget?: { readonly budget: Budget; readonly limits: ProjectLimits } | null;
   /** Since when it could have begun, or last moved. */
   readonly idleMs: number;
   /** Usual time between two of its settles; `null` when none is known. */
@@ -74,8 +77,9 @@ function runnerReasons(job: JobRecord, facts: QueueFacts): WaitingReason[] {
 }
 
 /** Nothing is wrong: it is somebody else's turn. */
-function turnReasons(job: JobRecord, { runners, ahead }: QueueFacts): WaitingReason[] {
+function turnReasons(job: JobRecord, { runners, ahead, budget }: QueueFacts): WaitingReason[] {
   if (ahead === null) return [];
+  if (budget) return [{ code: 'waiting_for_turn', message: budgetMessage(budget) }];
   const { jobsAhead, itemsAhead, otherProjects, heldItems, maxRunningItems } = ahead;
   if (maxRunningItems !== null && heldItems > 0 && heldItems >= maxRunningItems) {
     return [
@@ -99,6 +103,12 @@ function turnReasons(job: JobRecord, { runners, ahead }: QueueFacts): WaitingRea
   if (freeSlots === 0)
     return [{ code, message: `Every runner that serves the job is busy; it is next.${sharing}` }];
   return otherProjects === 0 ? [] : [{ code, message: `It is next.${sharing}` }];
+}
+
+function budgetMessage({ budget, limits }: NonNullable<QueueFacts['budget']>): string {
+  return budget === 'running_jobs'
+    ? `The project runs as many jobs as it may: ${limits.maxRunningJobs} at a time.`
+    : `The jobs that run take what the project may have queued: ${limits.maxQueuedTokens} tokens at a time.`;
 }
 
 function stalledReasons({ idleMs, settleIntervalMs, runningItems }: QueueFacts): WaitingReason[] {

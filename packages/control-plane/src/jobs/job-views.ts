@@ -8,7 +8,7 @@ import type { Clock } from '../ports/clock.js';
 import type { JobActivity, Ledger, QueuePosition } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
 import { CLOCK, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
-import { isPaused, waitingReasons } from './job-queue.js';
+import { isPaused, type QueueFacts, waitingReasons } from './job-queue.js';
 
 /** The rate of a running job is measured over this. */
 const ACTIVITY_WINDOW_MS = 30_000;
@@ -62,6 +62,7 @@ export class JobViews {
     const waits = (job.state === 'queued' || job.state === 'running') && left > running && !isPaused(job);
     const ahead =
       waits && activity.runningItems === 0 ? await this.#ledger.queuePosition({ jobId: job.id }) : null;
+    const budget = ahead === null ? null : await this.#ledger.budgetOf({ jobId: job.id });
     return {
       id: job.id,
       object: 'job',
@@ -83,7 +84,7 @@ export class JobViews {
       progress: progressOf({ job, activity, left, nowMs, ahead, runners }),
       queue: ended
         ? { position: null, waiting_for: [] }
-        : this.#queue({ job, activity, runners, nowMs, ahead }),
+        : this.#queue({ job, activity, runners, nowMs, ahead }, budget),
       usage: {
         input_tokens: job.usage.inputTokens,
         cached_input_tokens: job.usage.cachedInputTokens,
@@ -114,7 +115,7 @@ export class JobViews {
     return runners.map(({ report }) => report);
   }
 
-  #queue(facts: ProgressFacts): Job['queue'] {
+  #queue(facts: ProgressFacts, budget: NonNullable<QueueFacts['budget']> | null): Job['queue'] {
     const { job, activity, runners, nowMs, ahead } = facts;
     const begunAtMs = Math.max(
       job.queuedAtMs ?? 0,
@@ -129,6 +130,7 @@ export class JobViews {
         transport: this.#publisher.health(),
         runningItems: activity.runningItems,
         ahead,
+        budget,
         idleMs: nowMs - begunAtMs,
         settleIntervalMs: activity.settleIntervalMs,
       }),

@@ -7,6 +7,7 @@ import { addUploads } from './migrations/003-uploads.js';
 import { addPlan } from './migrations/004-plan.js';
 import { addPause } from './migrations/005-control.js';
 import { addWebhooks } from './migrations/006-webhooks.js';
+import { addProjectLimits } from './migrations/007-limits.js';
 
 /** Every migration by its number; a released one never changes. */
 function migrationsFor(database: Database): Record<string, Migration> {
@@ -17,6 +18,7 @@ function migrationsFor(database: Database): Record<string, Migration> {
     '004-plan': { up: (db) => addPlan(db, database.maskType) },
     '005-control': { up: (db) => addPause(db) },
     '006-webhooks': { up: (db) => addWebhooks(db) },
+    '007-limits': { up: (db) => addProjectLimits(db) },
   };
 }
 

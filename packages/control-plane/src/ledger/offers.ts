@@ -3,6 +3,7 @@ import { type ExpressionBuilder, type Selectable, sql } from 'kysely';
 import type { Ledger, OfferPicker, OfferQueue, ProjectLoad } from '../ports/ledger.js';
 import type { JobRecord, ShardRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
+import { jobsOverBudget } from './project-limits.js';
 import { toShardRecord } from './rows.js';
 import { type JobTable, priorityOfRank, priorityRank, type Schema, type ShardTable } from './schema.js';
 
@@ -78,7 +79,9 @@ const isOfferable =
     ]);
 
 /** Shards to offer of each of these jobs: those of the `limit` ordinals from its first one on. */
-async function nextShards({ db }: Session, params: TakeOffers): Promise<Selectable<ShardTable>[]> {
+async function nextShards(session: Session, params: TakeOffers): Promise<Selectable<ShardTable>[]> {
+  const { db } = session;
+  const waiting = await jobsOverBudget(session);
   const openJobs = db
     .selectFrom('job')
     .select((job) => [
@@ -97,7 +100,8 @@ async function nextShards({ db }: Session, params: TakeOffers): Promise<Selectab
         .as('first_ordinal'),
     ])
     .where('job.state', 'in', ['queued', 'running'])
-    .where('job.paused_at', 'is', null);
+    .where('job.paused_at', 'is', null)
+    .$if(waiting.length > 0, (query) => query.where('job.id', 'not in', waiting));
   const ranked = db
     .selectFrom(openJobs.as('open_job'))
     .select(['id', 'first_ordinal'])

@@ -34,6 +34,7 @@ const TABLES = [
   'webhook_endpoint',
   'webhook_secret',
   'webhook_delivery',
+  'project_limits',
 ];
 
 describe.runIf(serverUrl !== null)('with a real server', () => {

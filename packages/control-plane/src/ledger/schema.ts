@@ -24,6 +24,7 @@ export interface Schema {
   upload_part: UploadPartTable;
   webhook_endpoint: WebhookEndpointTable;
   webhook_secret: WebhookSecretTable;
+  project_limits: ProjectLimitsTable;
   webhook_delivery: WebhookDeliveryTable;
 }
 
@@ -262,6 +263,14 @@ export interface WebhookDeliveryTable {
   last_error: string | null;
   created_at: number;
   delivered_at: number | null;
+}
+
+/** `null`: no limit. */
+export interface ProjectLimitsTable {
+  project_id: string;
+  requests_per_minute: number | null;
+  max_running_jobs: number | null;
+  max_queued_tokens: number | null;
 }
 
 /** Small facts about the ledger itself. */

@@ -13,6 +13,7 @@ import { migrate } from './migrate.js';
 import { takeOffers, withdrawOffers } from './offers.js';
 import { pauseLedger } from './pausing.js';
 import { jobActivity, listSilent, queuePosition } from './progress.js';
+import { projectLimitsLedger } from './project-limits.js';
 import {
   backlog,
   countOrdinals,
@@ -101,6 +102,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     ...accessLedger(database),
     ...pauseLedger(database),
     ...webhookLedger(database),
+    ...projectLimitsLedger(database),
     ...uploadLedger(database),
   };
 }

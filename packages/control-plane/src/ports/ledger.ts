@@ -2,6 +2,7 @@ import type { EndReason, InputError, JobState, Priority } from '@batch-infer/con
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { AccessLedger } from './access.js';
 import type { PauseLedger } from './pausing.js';
+import type { ProjectLimitsLedger } from './project-limits.js';
 import type {
   FileRecord,
   ItemOutcome,
@@ -17,7 +18,7 @@ import type { WebhookLedger } from './webhooks.js';
  * The ledger: the only authority on what is true. Every method is one transaction. Implementations: Kysely over SQLite
  * and over PostgreSQL; both run the conformance suite in `ledger/ledger-conformance.ts`.
  */
-export interface Ledger extends AccessLedger, UploadLedger, PauseLedger, WebhookLedger {
+export interface Ledger extends AccessLedger, UploadLedger, PauseLedger, WebhookLedger, ProjectLimitsLedger {
   /** Brings the schema up to date under a lock. */
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */

@@ -16,6 +16,7 @@ import { parseControlPlaneConfig } from '../../config.js';
 import { openLedger } from '../../ledger/sql-ledger.js';
 import type { Ledger } from '../../ports/ledger.js';
 import { Signals } from '../../ports/signals.js';
+import { RequestLimits } from '../../rate-limits/request-limits.js';
 import { silentLogger } from '../../telemetry/logger.js';
 import { Metrics } from '../../telemetry/metrics.js';
 import { routeKeyOf } from './route-scopes.js';
@@ -66,7 +67,11 @@ export async function openAccessWorld(projects: readonly string[]): Promise<Acce
     adapter,
     { logger: false, abortOnError: false, bodyParser: false },
   );
-  await prepareFastify(fastify, { logger, keys: { ring: keyRing, file: null } });
+  await prepareFastify(fastify, {
+    logger,
+    keys: { ring: keyRing, file: null },
+    limits: new RequestLimits({ ledger, clock }),
+  });
   await app.init();
   await fastify.ready();
   const keys = new KeyAdministration({ ledger, clock, onChange: (id) => keyRing.changed(id) });

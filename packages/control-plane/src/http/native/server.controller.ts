@@ -1,10 +1,9 @@
-import { LIMITS } from '@batch-infer/contracts';
 import type { RunnerView } from '@batch-infer/contracts/runner-protocol';
 import { Controller, Get, Inject } from '@nestjs/common';
 import { Fleet } from '../../jobs/fleet.js';
 import { openapiDocument } from '../openapi.js';
 
-/** What the server says of itself: runners, limits, the API's description. */
+/** What the server says of itself: runners, the API's description. */
 @Controller()
 export class ServerController {
   readonly #fleet: Fleet;
@@ -16,11 +15,6 @@ export class ServerController {
   @Get('v1/runners')
   async runners(): Promise<{ object: 'list'; data: RunnerView[] }> {
     return { object: 'list', data: await this.#fleet.runners() };
-  }
-
-  @Get('v1/limits')
-  limits(): { object: 'limits'; limits: typeof LIMITS } {
-    return { object: 'limits', limits: LIMITS };
   }
 
   @Get('openapi.json')

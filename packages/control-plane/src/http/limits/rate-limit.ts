@@ -1,0 +1,55 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { ENDPOINTS, LIMITS } from '@batch-infer/contracts';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import { DomainError } from '../../errors.js';
+import type { RequestLimits } from '../../rate-limits/request-limits.js';
+import type { BucketState } from '../../rate-limits/token-bucket.js';
+import type { AuthenticatedRequest } from '../auth/project.js';
+import { routeScopeOf } from '../auth/route-scopes.js';
+
+/** Plain requests wait for their turn instead of being refused. */
+const QUEUED: ReadonlySet<string> = new Set(ENDPOINTS);
+/** Uploads are never refused for their number: official SDKs do not send a streamed body twice. */
+const NEVER_REFUSED: ReadonlySet<string> = new Set(['/v1/files', '/v1/uploads/:id/parts']);
+
+/**
+ * Holds projects to their number of requests. Runners are not counted, nor what needs no key. Every answer of a limited
+ * project says where it stands, in the words of the IETF draft and of OpenAI.
+ */
+export function registerRateLimits(fastify: FastifyInstance, limits: RequestLimits): void {
+  fastify.addHook('onRequest', async (request, reply) => {
+    const { url } = request.routeOptions;
+    const { caller } = request as AuthenticatedRequest;
+    if (url === undefined || caller === undefined) return;
+    const scope = routeScopeOf(request.method, url);
+    if (scope === 'runner' || scope === 'public') return;
+    const waits = QUEUED.has(url);
+    const overdraw = waits || (request.method === 'POST' && NEVER_REFUSED.has(url));
+    const state = await limits.take(caller.projectId, { overdraw });
+    if (state === null) return;
+    tell(reply, state);
+    if (state.waitMs === 0) return;
+    if (waits && state.waitMs <= LIMITS.retryAfterMaxSeconds * 1_000) await delay(state.waitMs);
+    else if (waits || !overdraw) throw refusal(reply, state);
+  });
+}
+
+function tell(reply: FastifyReply, { limit, remaining, resetMs }: BucketState): void {
+  const resetSeconds = Math.ceil(resetMs / 1_000);
+  reply
+    .header('ratelimit-policy', `"requests";q=${limit};w=60`)
+    .header('ratelimit', `"requests";r=${remaining};t=${resetSeconds}`)
+    .header('x-ratelimit-limit-requests', String(limit))
+    .header('x-ratelimit-remaining-requests', String(remaining))
+    .header('x-ratelimit-reset-requests', `${resetSeconds}s`);
+}
+
+/** Never a hint of more than a minute: SDKs do not obey it. */
+function refusal(reply: FastifyReply, { limit, waitMs }: BucketState): DomainError {
+  reply.header('retry-after-ms', String(Math.min(waitMs, LIMITS.retryAfterMaxSeconds * 1_000)));
+  return new DomainError(
+    'rate_limited',
+    `The project may make ${limit} requests a minute. Work is not limited by it: hand over many items as one job.`,
+    { retryAfterSeconds: waitMs / 1_000 },
+  );
+}
