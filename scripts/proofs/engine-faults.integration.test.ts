@@ -76,6 +76,18 @@ describe('a poison item', () => {
   });
 });
 
+// After the poison items: the runner allows their like more attempts once an engine has been this bad.
+test('30 % of the requests are answered with 500: every item succeeds', RUN_LIMIT, async () => {
+  engine.setFaults([{ match: { rate: 0.3 }, action: { kind: 'status', status: 500 } }]);
+  const items = makeItems('30-percent', ITEMS);
+  const received = await runJob('30 percent', items);
+  expect(await outcome(items)).toMatchObject({ total: ITEMS, succeeded: ITEMS });
+  console.log(
+    `30 % of 500: ${ITEMS} of ${ITEMS} succeeded, ${(received / ITEMS).toFixed(3)} requests an item`,
+  );
+  expect(received / ITEMS).toBeLessThanOrEqual(1 / 0.7 + 0.1 + 2 / Math.sqrt(ITEMS));
+});
+
 let lastJobId = '';
 let requestsBefore = new Map<string, number>();
 
