@@ -44,20 +44,22 @@ const { values } = parseArgs({
   },
 });
 
+// npm runs this in the workspace's folder; what was typed is meant where it was typed.
+const at = (path: string): string => resolve(process.env.INIT_CWD ?? '.', path);
 const folder =
-  values.folder === undefined ? mkdtempSync(join(tmpdir(), 'batch-infer-bench-')) : resolve(values.folder);
+  values.folder === undefined ? mkdtempSync(join(tmpdir(), 'batch-infer-bench-')) : at(values.folder);
 if (values.folder === undefined) process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 const options: BenchOptions = {
   repetitions: wholeNumber('--repetitions', values.repetitions),
   full: values.full,
   window: values.window === undefined ? null : wholeNumber('--window', values.window),
-  cli: resolve(
-    values.cli ??
-      join(fileURLToPath(import.meta.resolve('batch-infer/package.json')), '../bin/batch-infer.js'),
-  ),
+  cli:
+    values.cli === undefined
+      ? join(fileURLToPath(import.meta.resolve('batch-infer/package.json')), '../bin/batch-infer.js')
+      : at(values.cli),
   folder,
-  profileFolder: values.profile === undefined ? null : resolve(values.profile),
+  profileFolder: values.profile === undefined ? null : at(values.profile),
   say: (text) => process.stderr.write(`${text}\n`),
 };
 
@@ -85,7 +87,7 @@ for (const { name, title, run } of chosen) {
   console.log(`Took ${seconds} s. Load average before: ${load.before}, after: ${load.after}.\n`);
   record[name] = { load, seconds, data };
   // After each one: hours of figures must not die with the last measurement.
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(record, null, 2)}\n`);
+  if (values.json !== undefined) writeFileSync(at(values.json), `${JSON.stringify(record, null, 2)}\n`);
 }
 
 function wholeNumber(name: string, text: string): number {
