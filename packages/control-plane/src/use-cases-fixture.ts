@@ -94,7 +94,7 @@ export async function openUseCases(
   const recorder = new RecordingPublisher();
   const publisher = settings.publisher ?? recorder;
   const settle = new SettleSegment(ledger, blobs, clock, signals, metrics);
-  const sweeper = new Sweeper(ledger, clock, config, signals, metrics);
+  const sweeper = new Sweeper(ledger, signals, metrics, clock, config);
   const poisoned = new PoisonedItems(ledger, blobs, clock, config, settle);
   const outages = new OutageWatch({ thresholdMs: 5_000, alone: false, lastAliveMs: clock.nowMs() });
 

@@ -102,8 +102,8 @@ describe('I13: time in which the ledger was away is forgiven', () => {
     const lease = await cases.take(offer);
     const broken = { ...cases.ledger, listExpired: async () => Promise.reject(new Error('away')) };
     const outages = new OutageWatch({ thresholdMs: 5_000, alone: false, lastAliveMs: cases.clock.nowMs() });
-    const away = new Sweeper(broken, cases.clock, cases.config, cases.signals, cases.metrics);
-    const back = new Sweeper(cases.ledger, cases.clock, cases.config, cases.signals, cases.metrics);
+    const away = new Sweeper(broken, cases.signals, cases.metrics, cases.clock, cases.config);
+    const back = new Sweeper(cases.ledger, cases.signals, cases.metrics, cases.clock, cases.config);
 
     await expect(away.tick(outages)).rejects.toThrow('away');
     cases.clock.advance(600_000);

@@ -15,23 +15,23 @@ const BATCH = 100;
 @Injectable()
 export class Sweeper {
   readonly #ledger: Ledger;
-  readonly #clock: Clock;
-  readonly #config: ControlPlaneConfig;
   readonly #signals: Signals;
   readonly #metrics: Metrics;
+  readonly #clock: Clock;
+  readonly #config: ControlPlaneConfig;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
-    @Inject(CLOCK) clock: Clock,
-    @Inject(CONFIG) config: ControlPlaneConfig,
     @Inject(SIGNALS) signals: Signals,
     @Inject(Metrics) metrics: Metrics,
+    @Inject(CLOCK) clock: Clock,
+    @Inject(CONFIG) config: ControlPlaneConfig,
   ) {
     this.#ledger = ledger;
-    this.#clock = clock;
-    this.#config = config;
     this.#signals = signals;
     this.#metrics = metrics;
+    this.#clock = clock;
+    this.#config = config;
   }
 
   /** One sweep; the single items that lost too many leases, for `PoisonedItems` to fail. */
