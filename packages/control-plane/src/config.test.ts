@@ -23,6 +23,7 @@ describe('the settings of a control plane', () => {
       stopGraceMs: 5_000,
       webhookAllowHosts: [],
       mediaHosts: [],
+      retentionMs: 30 * 86_400_000,
       logLevel: 'info',
     });
   });

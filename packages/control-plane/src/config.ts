@@ -1,4 +1,4 @@
-import { LIMITS } from '@batch-infer/contracts';
+import { LIMITS, parseDurationMs } from '@batch-infer/contracts';
 import { z } from 'zod';
 
 export const ROLES = ['api', 'dispatcher', 'sweeper'] as const;
@@ -26,6 +26,8 @@ export interface ControlPlaneConfig {
   readonly apiKeysFile: string | null;
   /** Hosts that items may name media on, besides `data:` URLs; `'any'` with `*`. */
   readonly mediaHosts: 'any' | readonly string[];
+  /** How long jobs stay after their end; `null`: for ever. */
+  readonly retentionMs: number | null;
   readonly leaseMs: number;
   readonly renewIntervalMs: number;
   /** A runner whose session broke is taken for dead after this. */
@@ -45,6 +47,10 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
+const DAY_MS = 86_400_000;
+/** Longer than the repeats of a request that are found by its content. */
+const MIN_RETENTION_MS = 3_600_000;
+const MAX_RETENTION_MS = 3_650 * DAY_MS;
 const DEFAULT_DIRECT_OFFER_TTL_MS = 10_000;
 const DEFAULT_KAFKA_OFFER_TTL_MS = 60_000;
 
@@ -99,6 +105,14 @@ const settings = z.object({
       ),
     )
     .default([]),
+  BATCH_INFER_RETENTION: z
+    .string()
+    .transform((text) => (text === '0' ? 0 : (parseDurationMs(text) ?? Number.NaN)))
+    .refine(
+      (durationMs) => durationMs === 0 || (durationMs >= MIN_RETENTION_MS && durationMs <= MAX_RETENTION_MS),
+      'must be a duration from 1h to 3650d, or 0 to keep jobs for ever',
+    )
+    .default(30 * DAY_MS),
   BATCH_INFER_LEASE_MS: duration.default(LIMITS.leaseMs),
   BATCH_INFER_RENEW_INTERVAL_MS: duration.default(2_500),
   BATCH_INFER_SESSION_GRACE_MS: duration.default(3_000),
@@ -149,6 +163,7 @@ export function parseControlPlaneConfig(
     ),
     apiKeysFile: value.BATCH_INFER_API_KEYS_FILE ?? null,
     mediaHosts: value.BATCH_INFER_MEDIA_HOSTS.includes('*') ? 'any' : value.BATCH_INFER_MEDIA_HOSTS,
+    retentionMs: value.BATCH_INFER_RETENTION === 0 ? null : value.BATCH_INFER_RETENTION,
     leaseMs: value.BATCH_INFER_LEASE_MS,
     renewIntervalMs: value.BATCH_INFER_RENEW_INTERVAL_MS,
     sessionGraceMs: value.BATCH_INFER_SESSION_GRACE_MS,

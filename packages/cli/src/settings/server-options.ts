@@ -49,6 +49,11 @@ export const SERVE_OPTIONS: readonly OptionSpec[] = [
     description: 'receivers of webhooks (host or host:port) that may have private addresses',
   },
   {
+    flag: 'retention',
+    value: 'TIME',
+    description: 'how long jobs and their results stay after their end; 0 keeps them for ever (default: 30d)',
+  },
+  {
     flag: 'log-level',
     value: 'LEVEL',
     description: 'trace, debug, info, warn, error or silent (default: info)',

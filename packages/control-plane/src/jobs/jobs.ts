@@ -2,6 +2,7 @@ import type { JobState } from '@batch-infer/contracts';
 import { isTerminal, toJobId, toJobStatus } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
+import { deleteBlobs } from '../files/delete-blobs.js';
 import { shownId } from '../files/files.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
@@ -13,7 +14,6 @@ import { windowMs } from './new-job.js';
 
 /** How often a long poll looks by itself: changes made by other control planes send no signal here. */
 const POLL_INTERVAL_MS = 500;
-const PARALLEL_DELETES = 16;
 
 export type RetryStatus = 'failed' | 'expired' | 'cancelled';
 
@@ -207,11 +207,7 @@ export class Jobs {
         `Job ${id} has not ended. Cancel it, wait for its end, then delete it.`,
       );
     }
-    const { blobKeys } = deleted;
-    for (let at = 0; at < blobKeys.length; at += PARALLEL_DELETES) {
-      const keys = blobKeys.slice(at, at + PARALLEL_DELETES);
-      await Promise.all(keys.map((key) => this.#blobs.delete({ key })));
-    }
+    await deleteBlobs(this.#blobs, deleted.blobKeys);
   }
 
   async #deleteFiles(projectId: string, ids: readonly string[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JobRecord } from '../ports/records.js';
+import type { FileRecord, JobRecord } from '../ports/records.js';
 import type { LedgerWorld } from './world-conformance.js';
 
 /** Jobs that are deleted, and pages of lists read backwards. */
@@ -53,6 +53,41 @@ export function deletionConformance(world: () => LedgerWorld): void {
       const again = { ...create, job: world().jobRecord(next, { total: 0 }), file: next };
       expect(await ledger.createJob(again)).toMatchObject({ outcome: 'created' });
     });
+  });
+
+  it('jobs that ended by a time are found oldest first, and dropped without the files that they made', async () => {
+    const { ledger } = world();
+    const ended: JobRecord[] = [];
+    const outputs: FileRecord[] = [];
+    for (let number = 0; number < 3; number += 1) {
+      const job = await world().job({ shards: [1] });
+      await world().runAll(job, [1]);
+      const outputFile = world().fileRecord({ purpose: 'batch_output' });
+      await ledger.claimFinalization({ jobId: job.id, owner: 'f', claimMs: 1_000, nowMs: world().nowMs });
+      await ledger.finishJob({
+        ...{ jobId: job.id, owner: 'f', state: 'succeeded', cancelled: 0, expired: 0 },
+        ...{ outputFile, errorFile: null, nowMs: world().nowMs },
+      });
+      ended.push(job);
+      outputs.push(outputFile);
+      world().nowMs += 1_000;
+    }
+    const open = await world().job({ shards: [1] });
+    const endedByMs = world().nowMs - 2_000;
+    const ours = async (limit: number) => {
+      const mine = [...ended, open].map(({ id }) => id);
+      const found = await ledger.listEnded({ endedByMs, limit });
+      return found.filter(({ id }) => mine.includes(id)).map(({ id }) => id);
+    };
+    const [first, second, third] = ended.map(({ id }) => id);
+    expect(await ours(1_000)).toEqual([first, second]);
+    const drop = (id: string) => ledger.deleteJob({ projectId: world().project, id, endedByMs });
+    expect(await drop(third ?? '')).toEqual({ outcome: 'running' });
+    expect(await drop(first ?? '')).toMatchObject({ outcome: 'deleted' });
+    expect(await ours(1_000)).toEqual([second]);
+    const output = outputs[0];
+    expect(await ledger.getFile({ projectId: world().project, id: output?.id ?? '' })).not.toBeNull();
+    expect(await ledger.isBlobReferenced({ key: output?.blobKey ?? '' })).toBe(true);
   });
 
   it('a page before a job is the one just before it, newest first', async () => {

@@ -1,7 +1,7 @@
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import { accessLedger } from './access.js';
-import { deleteJob } from './deletion.js';
+import { deleteJob, listEnded } from './deletion.js';
 import { type Database, openDatabase } from './dialect.js';
 import { expireLeases, forgiveOutage } from './expiry.js';
 import { createFile, deleteFile, expireFiles, findFile, listFiles } from './files.js';
@@ -62,6 +62,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     listUnplanned: (params) => listUnplanned(database, params),
     getJob: (params) => findJob(database, params),
     listJobs: (params) => listJobs(database, params),
+    listEnded: (params) => listEnded(database, params),
     deleteJob: (params) => deleteJob(database, params),
     jobActivity: (params) => jobActivity(database, params),
     queuePosition: (params) => queuePosition(database, params),

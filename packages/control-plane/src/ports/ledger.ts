@@ -99,13 +99,17 @@ export interface Ledger extends AccessLedger, UploadLedger, PauseLedger, Webhook
     before?: string;
     limit: number;
   }): Promise<JobRecord[]>;
+  /** Jobs of all projects that ended at `endedByMs` or before, oldest first. */
+  listEnded(params: { endedByMs: number; limit: number }): Promise<{ projectId: string; id: string }[]>;
   /**
    * Removes an ended job with its shards, its segments, the files it made and an input that came with it. The blobs are
-   * the caller's to delete.
+   * the caller's to delete. With `endedByMs` only if it ended by then (it may run again since), and the files that it
+   * made stay, for as long as each of them says.
    */
   deleteJob(params: {
     projectId: string;
     id: string;
+    endedByMs?: number;
   }): Promise<{ outcome: 'deleted'; blobKeys: string[] } | { outcome: 'running' | 'not_found' }>;
   /** Items in leased shards that have not ended, and settled in the last `windowMs`: progress of a running job. */
   jobActivity(params: { jobId: string; nowMs: number; windowMs: number }): Promise<JobActivity>;
