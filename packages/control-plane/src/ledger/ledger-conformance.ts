@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe } from 'vitest';
 import { accessConformance } from './access-conformance.js';
+import { controlConformance } from './control-conformance.js';
 import { createConformance } from './create-conformance.js';
 import { deletionConformance } from './deletion-conformance.js';
 import { endingConformance } from './ending-conformance.js';
@@ -10,6 +11,7 @@ import { randomConformance } from './random-conformance.js';
 import { readsConformance } from './reads-conformance.js';
 import { retryConformance } from './retry-conformance.js';
 import { uploadsConformance } from './uploads-conformance.js';
+import { webhooksConformance } from './webhooks-conformance.js';
 import { LedgerWorld, type OpenLedgerHarness } from './world-conformance.js';
 
 /**
@@ -36,5 +38,7 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
     planConformance(() => world);
     randomConformance(() => world);
     accessConformance(() => world);
+    controlConformance(() => world);
+    webhooksConformance(() => world);
   });
 }
