@@ -25,11 +25,11 @@ export function unknownModel(path: string, model: string, served: Iterable<strin
   return errorAnswer(path, { status: 404, type: 'NotFoundError', message, param: 'model' });
 }
 
-export function promptTooLong(path: string, promptTokens: number, maxModelLen: number): ErrorAnswer {
+export function promptTooLong(path: string, maxModelLen: number): ErrorAnswer {
   const message =
-    `This model's maximum context length is ${maxModelLen} tokens. However, your request has ${promptTokens} ` +
-    'input tokens. Please reduce the length of the input messages. ' +
-    `(parameter=input_tokens, value=${promptTokens})`;
+    `This model's maximum context length is ${maxModelLen} tokens. However, your prompt contains at least ` +
+    `${maxModelLen + 1} input tokens, which exceeds this limit even without any output tokens. Please reduce the ` +
+    `length of the input prompt. (parameter=input_tokens, value=${maxModelLen + 1})`;
   return badRequest(path, message, 'input_tokens');
 }
 

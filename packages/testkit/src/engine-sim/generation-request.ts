@@ -61,7 +61,7 @@ export function readGenerationRequest(
   }
   const promptText = textOf([body.system, body.instructions, source].filter((part) => part !== undefined));
   const promptTokens = countTokens(promptText);
-  if (promptTokens >= rules.maxModelLen) return promptTooLong(path, promptTokens, rules.maxModelLen);
+  if (promptTokens >= rules.maxModelLen) return promptTooLong(path, rules.maxModelLen);
   if (maxTokens !== null && maxTokens > rules.maxModelLen) {
     return outputTooLong(path, maxTokens, rules.maxModelLen);
   }
