@@ -4,6 +4,9 @@
  *   npm run validate:vllm                                  installs vLLM's CPU build into .local/vllm and runs it
  *   npm run validate:vllm -- --engine-url URL [--model NAME] [--api-key KEY]   against your own vLLM
  *
+ *       [--levels 1,8,64,256]   requests in flight of the bare client
+ *       [--groups 66] [--words 150]   size of the prefix-heavy job: together more than the engine's cache holds
+ *
  * `--record` writes what vLLM answered into testkit's fixtures. With `--engine-url` nothing is started or stopped at
  * the engine, so the queue cap and SIGTERM are left out. Needs `npm run build`. Exit codes: 0, 1 when a check does not
  * hold or something broke, 2 for wrong usage.
@@ -22,7 +25,7 @@ import { startVllm } from './vllm-server.ts';
 
 const LEVELS = [1, 8, 24, 32];
 /** Enough items for the planner to look at them, and more beginnings than the second server's cache can hold. */
-const PREFIX_JOB: PrefixJob = { groups: 66, itemsPerGroup: 8 };
+const PREFIX_JOB: PrefixJob = { groups: 66, itemsPerGroup: 8, words: 150 };
 const SMALL_CACHE_BLOCKS = 48;
 const FEW_SEQUENCES = 8;
 const QUEUE_CAP = 64;
@@ -45,12 +48,12 @@ async function part(name: string, work: () => Promise<readonly Check[]>): Promis
 }
 
 /** What can be asked of any vLLM, without stopping it. */
-async function checkEngine(engine: EngineAccess): Promise<void> {
+async function checkEngine(engine: EngineAccess, concurrencies = LEVELS): Promise<void> {
   await part('answers', () => checkAnswer(engine, recording));
   await part('errors', () => checkErrors(engine, recording));
   await part('prefix counters', () => checkPrefixCounters(engine, recording));
   await part('disconnect', () => checkDisconnect(engine));
-  const levels = await measureLevels(engine, LEVELS);
+  const levels = await measureLevels(engine, concurrencies);
   recording.figure('output tokens/s', levels);
   await part('concurrency', async () => levelChecks(levels));
   await part('metrics', () => checkMetrics(engine, recording));
@@ -60,9 +63,9 @@ async function checkEngine(engine: EngineAccess): Promise<void> {
   });
 }
 
-async function planOrder(engine: EngineAccess): Promise<readonly Check[]> {
+async function planOrder(engine: EngineAccess, job = PREFIX_JOB): Promise<readonly Check[]> {
   await using product = await Product.start(engine);
-  return await checkPlanOrder(engine, product, recording, PREFIX_JOB);
+  return await checkPlanOrder(engine, product, recording, job);
 }
 
 async function validateOwn(installed: InstalledVllm): Promise<void> {
@@ -107,15 +110,15 @@ async function validateOwn(installed: InstalledVllm): Promise<void> {
   await second.close();
 }
 
-async function validateForeign(url: string, model: string | undefined, apiKey: string | null): Promise<void> {
+async function validateForeign(url: string, { model, apiKey, levels, job }: Choice): Promise<void> {
   const headers: Record<string, string> = apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
   const answer = await fetch(`${url}/v1/models`, { headers });
   const { data } = (await answer.json()) as { data: readonly { readonly id: string }[] };
   const name = model ?? data[0]?.id;
   if (name === undefined) throw new Error(`${url} serves no model`);
   const engine = new EngineAccess(url, name, apiKey);
-  await checkEngine(engine);
-  await part('plan order', () => planOrder(engine));
+  await checkEngine(engine, levels);
+  await part('plan order', () => planOrder(engine, job));
   await engine.close();
 }
 
@@ -124,6 +127,14 @@ interface Choice {
   readonly model: string | undefined;
   readonly apiKey: string | null;
   readonly record: boolean;
+  readonly levels: number[];
+  readonly job: PrefixJob;
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(Number.isInteger(value) && value >= 1)) throw new TypeError(`not a positive whole number: "${text}"`);
+  return value;
 }
 
 function parseChoice(): Choice | null {
@@ -134,6 +145,9 @@ function parseChoice(): Choice | null {
         model: { type: 'string' },
         'api-key': { type: 'string' },
         record: { type: 'boolean', default: false },
+        levels: { type: 'string', default: LEVELS.join(',') },
+        groups: { type: 'string', default: String(PREFIX_JOB.groups) },
+        words: { type: 'string', default: String(PREFIX_JOB.words) },
       },
     });
     return {
@@ -141,6 +155,8 @@ function parseChoice(): Choice | null {
       model: values.model,
       apiKey: values['api-key'] ?? null,
       record: values.record,
+      levels: values.levels.split(',').map(positive),
+      job: { ...PREFIX_JOB, groups: positive(values.groups), words: positive(values.words) },
     };
   } catch (error) {
     say(String(error));
@@ -155,7 +171,7 @@ async function main(): Promise<number> {
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   try {
     if (choice.engineUrl === undefined) await validateOwn(await installVllm(say));
-    else await validateForeign(choice.engineUrl, choice.model, choice.apiKey);
+    else await validateForeign(choice.engineUrl, choice);
   } catch (error) {
     checks.push({ name: 'the run as a whole', seen: `broke: ${error}`, holds: false });
   }
