@@ -29,7 +29,7 @@ const projectSettings = z.strictObject({
   /** Share of the runners beside other projects that have work waiting; 1 without it. */
   weight: z.number().min(LIMITS.projectWeightMin).max(LIMITS.projectWeightMax).optional(),
   /** Items offered or held by runners at a time; `null`: no cap. */
-  max_running_items: z.int().min(1).nullable().optional(),
+  max_running_items: z.int().min(1).max(1_000_000_000).nullable().optional(),
 });
 
 /** `POST /v1/projects/{id}`. */

@@ -10,11 +10,14 @@ import { PRIORITIES } from './lifecycle.js';
 export const PROTOCOL_VERSION = 1;
 export const PROTOCOL_HEADER = 'x-batch-infer-protocol';
 
+/** How often a shard was given out: more than the ledger can count is no epoch of ours. */
+export const shardEpoch = z.int().min(0).max(2_147_483_647);
+
 /** "Shard S at epoch E waits in lane L." May be lost, doubled, reordered; never carries a payload. */
 export const offer = z.object({
   shard_id: z.string(),
   /** The shard's epoch when it was offered; a claim at another epoch is refused as stale. */
-  epoch: z.int(),
+  epoch: shardEpoch,
   /** `<priority>/<model>`. */
   lane: z.string(),
   model: z.string(),
@@ -91,14 +94,14 @@ export type PollOffersResponse = z.infer<typeof pollOffersResponse>;
 export const claimRequest = z.object({
   runner_id: z.string(),
   shard_id: z.string(),
-  epoch: z.int(),
+  epoch: shardEpoch,
 });
 export type ClaimRequest = z.infer<typeof claimRequest>;
 
 export const lease = z.object({
   shard_id: z.string(),
   /** The epoch of this lease: renew, settle and release must name it. */
-  epoch: z.int(),
+  epoch: shardEpoch,
   job_id: z.string(),
   model: z.string(),
   priority: z.enum(PRIORITIES),
@@ -147,7 +150,7 @@ export type ClaimResponse = z.infer<typeof claimResponse>;
 
 /** `POST /v1/runner/renew`: heartbeat and renewal in one. */
 export const renewRequest = runnerReport.extend({
-  leases: z.array(z.object({ shard_id: z.string(), epoch: z.int() })),
+  leases: z.array(z.object({ shard_id: z.string(), epoch: shardEpoch })),
 });
 export type RenewRequest = z.infer<typeof renewRequest>;
 
@@ -155,7 +158,7 @@ export const renewResponse = z.object({
   leases: z.array(
     z.object({
       shard_id: z.string(),
-      epoch: z.int(),
+      epoch: shardEpoch,
       /** `held`: goes on for `lease_ms`; `lost`: drop everything; `stop`: settle what is done, abort the rest, release. */
       status: z.enum(['held', 'lost', 'stop']),
       lease_ms: z.int(),
@@ -183,7 +186,7 @@ export type SettleResponse = z.infer<typeof settleResponse>;
 /** `POST /v1/runner/shards/{id}/release`. */
 export const releaseRequest = z.object({
   runner_id: z.string(),
-  epoch: z.int(),
+  epoch: shardEpoch,
   /** `drain`: the runner ends; `engine_down`: its engine is gone; `stopped`: the job was stopped; `overload`: too much taken. */
   reason: z.enum(['drain', 'engine_down', 'stopped', 'overload']),
 });

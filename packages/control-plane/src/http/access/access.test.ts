@@ -41,6 +41,7 @@ describe('an administrator of the server', () => {
     [{ id: '../a' }, 'id'],
     [{ id: 'c', weight: 0 }, 'weight'],
     [{ id: 'c', max_running_items: 0 }, 'max_running_items'],
+    [{ id: 'c', max_running_items: Number.MAX_SAFE_INTEGER }, 'max_running_items'],
     [{ id: 'c', color: 'red' }, 'color'],
   ])('is told what is wrong with %j', async (project, param) => {
     expect((await post('/v1/projects', root, project)).json()).toMatchObject({ status: 400, param });

@@ -213,3 +213,23 @@ describe('a settle', () => {
     expect(await jobOf(id)).toMatchObject({ counts: { succeeded: 1 } });
   });
 });
+
+/** Found by schemathesis on PostgreSQL, which cannot count so far and failed instead. */
+it.each([2 ** 31, Number.MAX_SAFE_INTEGER, -1])(
+  'refuses the epoch %d, which no shard can have',
+  async (epoch) => {
+    const answers = await Promise.all([
+      post('/v1/runner/claim', { runner_id: 'r', shard_id: 's', epoch }),
+      post('/v1/runner/renew', { ...reportOf('r'), leases: [{ shard_id: 's', epoch }] }),
+      post('/v1/runner/shards/s/release', { runner_id: 'r', epoch, reason: 'shutdown' }),
+      fetch(`${server.url}/v1/runner/shards/s/lines?epoch=${epoch}`, { headers }),
+      fetch(`${server.url}/v1/runner/shards/s/settle?epoch=${epoch}`, {
+        method: 'POST',
+        headers: ndjson,
+        body: '',
+      }),
+    ]);
+    expect(answers.map(({ status }) => status)).toEqual([400, 400, 400, 400, 400]);
+    for (const answer of answers) expect(JSON.stringify(await answer.json())).toContain('epoch');
+  },
+);

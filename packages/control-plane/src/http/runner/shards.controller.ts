@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { SettleResponse } from '@batch-infer/contracts/runner-protocol';
+import { type SettleResponse, shardEpoch } from '@batch-infer/contracts/runner-protocol';
 import { Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -13,7 +13,7 @@ import { clientSignal } from '../request-context.js';
 import { parseWith } from '../validation.js';
 import { ProtocolGuard } from './protocol.guard.js';
 
-const leaseQuery = z.object({ epoch: z.coerce.number().int().min(0), runner_id: z.string().optional() });
+const leaseQuery = z.object({ epoch: z.coerce.number().pipe(shardEpoch), runner_id: z.string().optional() });
 
 /** The bytes of a leased shard: its lines to the runner, and its outcomes back. */
 @Controller('v1/runner/shards')
