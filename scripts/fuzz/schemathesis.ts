@@ -4,6 +4,7 @@
  * schemathesis. `-- --examples 20` requests for each route; `--seed N` repeats a run.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const requirements = join(root, 'scripts/fuzz/requirements.txt');
 const folder = join(root, '.local/schemathesis');
 const programs = join(folder, 'bin');
+
+/** Of a project and of the whole server; in a file, where no request can revoke them. Loopback only. */
+const KEYS = { default: 'fuzz-project', '*': 'fuzz-server' } as const;
 
 const { values: given } = parseArgs({ options: { examples: { type: 'string' }, seed: { type: 'string' } } });
 const EXAMPLES = given.examples ?? '20';
@@ -42,7 +46,14 @@ function install(): void {
 }
 
 async function serve(data: string): Promise<{ child: ChildProcess; url: string }> {
-  const words = [join(root, 'packages/cli/bin/batch-infer.js'), 'serve', '--port', '0', '--data', data];
+  const keysFile = join(data, 'keys.json');
+  const entries = Object.entries(KEYS).map(([project, key]) => {
+    const hash = createHash('sha256').update(key).digest('hex');
+    return { id: key, hash, project, scopes: project === '*' ? ['admin', 'runner'] : [] };
+  });
+  writeFileSync(keysFile, JSON.stringify(entries));
+  const program = join(root, 'packages/cli/bin/batch-infer.js');
+  const words = [program, 'serve', '--port', '0', '--data', data, '--api-keys-file', keysFile];
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'] });
   const lines = createInterface({ input: child.stderr });
   return await new Promise((resolve, reject) => {
@@ -86,14 +97,17 @@ async function create(url: string, body: object): Promise<string> {
   const isForm = body instanceof FormData;
   const answer = await fetch(url, {
     method: 'POST',
-    headers: isForm ? {} : { 'content-type': 'application/json' },
+    headers: {
+      authorization: `Bearer ${KEYS.default}`,
+      ...(isForm ? {} : { 'content-type': 'application/json' }),
+    },
     body: isForm ? body : JSON.stringify(body),
   });
   if (!answer.ok) throw new Error(`${url} answered ${answer.status}: ${await answer.text()}`);
   return ((await answer.json()) as { id: string }).id;
 }
 
-function fuzz(url: string, ids: readonly string[], words: readonly string[]): void {
+function fuzz(url: string, key: string, ids: readonly string[], words: readonly string[]): void {
   const parameters = [
     'run',
     `${url}/openapi.json`,
@@ -103,6 +117,7 @@ function fuzz(url: string, ids: readonly string[], words: readonly string[]): vo
     `--seed=${SEED}`,
     `--request-timeout=${REQUEST_TIMEOUT_SECONDS}`,
     '--header=x-batch-infer-protocol:1',
+    `--header=authorization:Bearer ${key}`,
     '--continue-on-failure',
     '--warnings=off',
     '--suppress-health-check=all',
@@ -125,10 +140,15 @@ try {
   const ids = await createThings(url);
   fuzz(
     url,
+    KEYS.default,
     ids,
     WAITING_OPERATIONS.map((id) => `--exclude-operation-id=${id}`),
   );
-  fuzz(url, ids, ['--mode=negative', ...WAITING_OPERATIONS.map((id) => `--include-operation-id=${id}`)]);
+  fuzz(url, KEYS['*'], ids, ['--include-tag=access']);
+  fuzz(url, KEYS.default, ids, [
+    '--mode=negative',
+    ...WAITING_OPERATIONS.map((id) => `--include-operation-id=${id}`),
+  ]);
 } finally {
   child.removeAllListeners('exit');
   child.kill('SIGTERM');
