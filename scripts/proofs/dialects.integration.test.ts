@@ -22,7 +22,8 @@ beforeAll(async () => {
     cachedTokens: 1,
     missingEndpoints: ['/v1/messages'],
   });
-  await stack.serve();
+  // The URL of an image passes the server: what cannot be translated is the runner's to refuse.
+  await stack.serve({ BATCH_INFER_MEDIA_HOSTS: 'a.example' });
   await stack.runner(engine);
   await stack.runner(chatOnly, ['--model', OTHER_MODEL]);
   openai = new OpenAI({ baseURL: `${stack.url}/v1`, apiKey: 'unused' });
