@@ -14,6 +14,7 @@ import {
 import type { Pool } from 'pg';
 import { StorageFullError } from '../ports/blobs.js';
 import { StoreUnavailableError } from '../ports/outage.js';
+import { type Begin, groupCommits } from './group-commit.js';
 import type { Schema } from './schema.js';
 
 /** Everything in which the two databases differ stands in this file. */
@@ -72,13 +73,15 @@ async function openSqlite(file: string): Promise<Database> {
   connection.pragma('synchronous = FULL');
   connection.pragma('cache_size = -16384');
   connection.pragma('temp_store = MEMORY');
-  // Kysely hands the one connection to one transaction at a time (its ConnectionMutex), so they never interleave.
+  // Kysely hands the one connection to one transaction at a time (its ConnectionMutex), so they never interleave; those
+  // that wait for it share a commit.
   const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: cachingStatements(connection) }) });
+  const begin = groupCommits(db, () => connection.inTransaction);
   return {
     db,
     locksRows: false,
     maskType: 'blob',
-    transaction: (work) => transact(db, false, work),
+    transaction: (work) => transact(begin, false, work),
     // The data folder's lock keeps other processes out.
     withMigrationLock: (work) => work(),
     contains: (column, text) => sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0`,
@@ -163,7 +166,7 @@ async function openPostgres(databaseUrl: string, maxConnections: number): Promis
     db,
     locksRows: true,
     maskType: 'bytea',
-    transaction: (work) => transact(db, true, work),
+    transaction: (work) => transact((part) => db.transaction().execute(part), true, work),
     withMigrationLock: async (work) => {
       const client = await pool.connect();
       try {
@@ -204,13 +207,13 @@ const toStorable = (value: unknown): unknown =>
 const MAX_ATTEMPTS = 10;
 
 async function transact<T>(
-  db: Kysely<Schema>,
+  begin: Begin,
   locksRows: boolean,
   work: (session: TransactionSession) => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await db.transaction().execute((transaction) =>
+      return await begin((transaction) =>
         work({
           db: transaction,
           locksRows,
