@@ -15,7 +15,7 @@ export interface TransportUnderTest {
   close(): Promise<void>;
 }
 
-const WITHIN_MS = 10_000;
+const WITHIN_MS = 30_000;
 
 /** What every transport owes, whatever it loses, doubles or shuffles: run it in a few lines for each implementation. */
 export function transportConformance(name: string, open: () => Promise<TransportUnderTest>): void {
