@@ -300,7 +300,11 @@ describe('talking to programs', () => {
 
   it('list, status, results, runners and estimate answer as tables and as JSON', async () => {
     await writeInput(folder, 2, { marker: 'shown' });
-    const id = (await run(['submit', 'in.jsonl', '--wait', '-q'])).stdout.trim();
+    const submit = ['submit', 'in.jsonl', '--wait', '-q', '--metadata', 'kind=shown'];
+    const id = (await run(submit)).stdout.trim();
+    expect((await run(['list', '-q', '--metadata', 'kind=shown'])).stdout).toBe(`${id}\n`);
+    expect((await run(['list', '-q', '--created-after', '2099-01-01'])).stdout).toBe('');
+    expect((await run(['list', '--created-after', 'yesterday'])).exitCode).toBe(2);
     expect((await run(['list'])).stdout).toMatch(new RegExp(`${id} +succeeded +2/2 +0 +sim-model`));
     expect((await run(['list', '-q', '--limit', '1'])).stdout).toBe(`${id}\n`);
     expect(JSON.parse((await run(['status', id, '--json'])).stdout)).toMatchObject({

@@ -37,7 +37,8 @@ function readDefaults(text: string | undefined): Record<string, unknown> | undef
 
 const readWebhook = (url: string | undefined) => (url === undefined ? undefined : { url });
 
-function readMetadata(pairs: readonly string[]): Record<string, string> | undefined {
+/** `KEY=VALUE` pairs. @throws CliError (usage) */
+export function readMetadata(pairs: readonly string[]): Record<string, string> | undefined {
   if (pairs.length === 0) return undefined;
   return Object.fromEntries(
     pairs.map((pair) => {

@@ -1,5 +1,5 @@
 import type { Endpoint } from '@batch-infer/contracts';
-import { isTerminal } from '@batch-infer/contracts';
+import { isTerminal, LIMITS } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
 import { JobWatch } from '../events/job-watch.js';
@@ -71,6 +71,8 @@ export class SyncLane {
           completion_window: COMPLETION_WINDOW,
           metadata: METADATA,
           plan_order: 'input',
+          // The answer is read from where the runner put it: nobody asks for the file that every job leaves.
+          output_expires_after_seconds: LIMITS.fileExpiryMinSeconds,
         },
         attempt,
         signal,
