@@ -118,6 +118,7 @@ export function startBackground(params: {
     loop('stalls', STALL_INTERVAL_MS, () => stalls.tick());
     const deliverer = app.get(WebhookDeliverer);
     const webhooks = loop('webhooks', WEBHOOK_INTERVAL_MS, () => deliverer.tick());
+    signals.once('draining', () => deliverer.stop());
     signals.on('webhook-due', () => webhooks.wake());
     signals.on('job-ended', () => webhooks.wake());
 

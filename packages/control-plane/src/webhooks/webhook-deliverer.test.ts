@@ -161,6 +161,16 @@ describe('R13: a receiver that comes and goes', () => {
     await expect(endpoints.redeliver('other', failed?.id ?? '')).rejects.toMatchObject({ code: 'not_found' });
   });
 
+  it('is left to another process when this one ends during the call', async () => {
+    await make();
+    await cancelledJob();
+    answer = () => deliverer.stop();
+    await deliverer.tick();
+    expect(await log()).toMatchObject([{ state: 'pending', attempts: 0 }]);
+    expect(await deliverer.tick()).toBe(false);
+    expect(calls).toHaveLength(1);
+  });
+
   it('is left to another process when one dies during the call', async () => {
     await make();
     await cancelledJob();

@@ -17,6 +17,7 @@ export class WebhookDeliverer {
   readonly #clock: Clock;
   readonly #sender: Pick<WebhookSender, 'send'>;
   readonly #random: () => number;
+  readonly #stopping = new AbortController();
   #forgotAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: {
@@ -31,8 +32,14 @@ export class WebhookDeliverer {
     this.#random = options.random ?? Math.random;
   }
 
+  /** The process is about to end: calls that are being made are cut off, and left to whoever comes next. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
   /** Makes the calls that are due; true when more may be. */
   async tick(): Promise<boolean> {
+    if (this.#stopping.signal.aborted) return false;
     await this.#forget();
     const due = await this.#ledger.claimWebhookDeliveries({
       limit: PARALLEL,
@@ -50,7 +57,10 @@ export class WebhookDeliverer {
         ? own
         : [await this.#ledger.projectWebhookSecret({ projectId, fresh: newWebhookSecret() })];
     const headers = signedHeaders({ id: eventId, body: payload, secrets, nowMs: this.#clock.nowMs() });
-    const outcome = await this.#sender.send({ url, headers, body: payload });
+    const { signal } = this.#stopping;
+    const outcome = await this.#sender.send({ url, headers, body: payload, signal });
+    // Nothing is known of a call that was cut off: its claim runs out, and it is made again.
+    if (signal.aborted && outcome.kind === 'failed') return;
     const nowMs = this.#clock.nowMs();
     const attempt = judge(outcome, () =>
       nextAttemptAtMs({ attempts: delivery.attempts + 1, nowMs, random: this.#random }),

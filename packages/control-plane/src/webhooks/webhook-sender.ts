@@ -30,10 +30,13 @@ export class WebhookSender {
     url: string;
     headers: Readonly<Record<string, string>>;
     body: string;
+    signal?: AbortSignal;
   }): Promise<SendOutcome> {
     try {
       const target = await this.#guard.check(call.url);
-      return { kind: 'answered', status: await post(target, call, this.#timeoutMs) };
+      const timeout = AbortSignal.timeout(this.#timeoutMs);
+      const signal = call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]);
+      return { kind: 'answered', status: await post(target, call, signal) };
     } catch (error) {
       if (error instanceof ForbiddenTargetError) return { kind: 'forbidden', error: error.message };
       return { kind: 'failed', error: reasonOf(error) };
@@ -44,7 +47,7 @@ export class WebhookSender {
 function post(
   { url, address }: CheckedTarget,
   { headers, body }: { headers: Readonly<Record<string, string>>; body: string },
-  timeoutMs: number,
+  signal: AbortSignal,
 ): Promise<number> {
   const hostname = url.hostname.replace(/^\[|\]$/g, '');
   const request = url.protocol === 'https:' ? requestHttps : requestHttp;
@@ -58,7 +61,7 @@ function post(
       agent: false,
       // The certificate is that of the name, not of the address.
       ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
-      signal: AbortSignal.timeout(timeoutMs),
+      signal,
       headers: {
         ...headers,
         host: url.host,
