@@ -8,7 +8,7 @@ if (process.argv.includes('--fail')) {
   console.error('no such model: nothing to serve');
   process.exit(3);
 }
-const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
+const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'inherit' });
 createServer((request, response) => {
   const body = { object: 'list', data: [{ id: 'launched' }], pids: [process.pid, child.pid] };
   response.writeHead(request.url === '/metrics' ? 404 : 200).end(JSON.stringify(body));

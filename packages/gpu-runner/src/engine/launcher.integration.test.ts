@@ -63,17 +63,19 @@ describe('a launched engine', () => {
     await until(() => !pids.some(running), 'all of its processes have ended', 5_000);
   });
 
-  test('is started again when it ends', async () => {
+  test('is started again when it ends, after what it left behind', async () => {
     let exits = 0;
     const launcher = await launch(command(), {
       onExit: () => {
         exits += 1;
       },
     });
-    const [pid = 0] = await pidsAt(launcher.url);
+    const pids = await pidsAt(launcher.url);
+    const [pid = 0] = pids;
     launcher.markUseful();
     process.kill(pid, 'SIGKILL');
     await until(() => exits === 1, 'its end is seen');
+    await until(() => !pids.some(running), 'nothing of it is left', 5_000);
     const [again] = await pidsAt(launcher.url);
     expect(again).not.toBe(pid);
     expect(launcher.restarts).toBe(1);

@@ -134,6 +134,8 @@ export class EngineLauncher {
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => this.#keep(line));
     }
+    // What a dead engine leaves behind keeps the GPU's memory, and our pipes open.
+    child.once('exit', () => this.#signal('SIGKILL'));
     this.#exited = new Promise((resolve) => {
       child.once('close', () => resolve());
       child.once('error', () => resolve());
