@@ -47,12 +47,14 @@ interface ApiFailure {
   readonly errors: readonly { readonly line: number | null; readonly message: string }[];
 }
 
+const OTHER_SERVER = 'point --base-url or BATCH_INFER_BASE_URL at a batch-infer server';
+
 function describeApiError(error: ApiFailure): Failure {
   const { status } = error;
   if (status === undefined) {
     const next =
       error.code === 'invalid_answer'
-        ? 'point --base-url or BATCH_INFER_BASE_URL at a batch-infer server'
+        ? OTHER_SERVER
         : 'start one with `batch-infer up`, or point --base-url or BATCH_INFER_BASE_URL at yours';
     return { exitCode: EXIT.unavailable, message: error.message, next };
   }
@@ -66,8 +68,16 @@ function describeApiError(error: ApiFailure): Failure {
       next: 'set BATCH_INFER_API_KEY or --api-key to a key that may do this',
     };
   }
-  if (status === 404)
-    return { exitCode: EXIT.usage, message, next: '`batch-infer list` shows the jobs there are' };
+  if (status === 404) {
+    // Ours names its code: anything else is an engine, or another server altogether.
+    return error.code === 'not_found'
+      ? { exitCode: EXIT.usage, message, next: '`batch-infer list` shows the jobs there are' }
+      : {
+          exitCode: EXIT.usage,
+          message: `what answers is no batch-infer server: ${message}`,
+          next: OTHER_SERVER,
+        };
+  }
   if (status < 500 && status !== 429 && status !== 408) return { exitCode: EXIT.usage, message, next: null };
   return {
     exitCode: EXIT.unavailable,
