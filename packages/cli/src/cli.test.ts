@@ -35,7 +35,15 @@ const problem =
   (status: number, detail: string, errors: unknown[] = []): Answer =>
   (_request, response) => {
     response.writeHead(status, { 'content-type': 'application/problem+json', 'retry-after-ms': '1' });
-    response.end(JSON.stringify({ detail, code: 'x', status, request_id: 'req_1', errors }));
+    response.end(
+      JSON.stringify({
+        detail,
+        code: status === 404 ? 'not_found' : 'x',
+        status,
+        request_id: 'req_1',
+        errors,
+      }),
+    );
   };
 
 async function run(

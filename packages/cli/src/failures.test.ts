@@ -22,7 +22,7 @@ describe('an answer of 404', () => {
 
   it('of an engine says that this is no batch-infer server', async () => {
     expect(await said('http_404')).toEqual({
-      exitCode: 2,
+      exitCode: 9,
       error: expect.stringContaining('no batch-infer server'),
     });
   });

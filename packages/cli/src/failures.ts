@@ -73,7 +73,7 @@ function describeApiError(error: ApiFailure): Failure {
     return error.code === 'not_found'
       ? { exitCode: EXIT.usage, message, next: '`batch-infer list` shows the jobs there are' }
       : {
-          exitCode: EXIT.usage,
+          exitCode: EXIT.unavailable,
           message: `what answers is no batch-infer server: ${message}`,
           next: OTHER_SERVER,
         };
