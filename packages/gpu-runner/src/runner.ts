@@ -244,8 +244,10 @@ class RunnerProcess implements Runner {
         report: () => this.report(),
         onWelcome: (welcome) => {
           this.#welcome = welcome;
+          void this.#feeder?.rejoin();
           resolve(welcome);
         },
+        onAway: () => void this.#feeder?.leave(),
         onStop: (stop) => void leases.stopJobs(stop.job_ids),
         clock: this.#clock,
         logger: this.#logger,

@@ -49,6 +49,9 @@ export class Feeder {
   readonly #options: FeederOptions;
   readonly #groups: Group[] = [];
   #closed = false;
+  #away = false;
+  /** Leaving and coming back take turns. */
+  #membership: Promise<unknown> = Promise.resolve();
 
   constructor(options: FeederOptions) {
     this.#options = options;
@@ -70,9 +73,45 @@ export class Feeder {
     if (fresh.length === 0 || this.#closed) return;
     const group: Group = { models: fresh, subscription: null, paused: false, incoming: 0 };
     this.#groups.push(group);
+    const subscribed = this.#membership.then(() => this.#subscribe(group));
+    this.#membership = subscribed.catch(() => undefined);
+    await subscribed;
+  }
+
+  /**
+   * Leaves the offers to other runners while the control plane is out of reach: nothing can be claimed here, and over
+   * Kafka what lies in our partitions would lie there until we are back.
+   */
+  leave(): Promise<unknown> {
+    this.#away = true;
+    this.#membership = this.#membership.then(() =>
+      this.#away ? Promise.allSettled(this.#groups.map((group) => this.#unsubscribe(group))) : undefined,
+    );
+    return this.#membership;
+  }
+
+  /** Undoes `leave`; without one it does nothing. */
+  rejoin(): Promise<unknown> {
+    this.#away = false;
+    this.#membership = this.#membership.then(() =>
+      Promise.allSettled(this.#groups.map((group) => this.#subscribe(group))),
+    );
+    return this.#membership;
+  }
+
+  async #subscribe(group: Group): Promise<void> {
+    if (group.subscription !== null || this.#away || this.#closed) return;
     const handle = (offer: Offer) => this.#handle(group, offer);
-    group.subscription = await this.#options.subscriber.subscribe({ models: fresh, handle, paused: false });
+    group.paused = false;
+    const { subscriber } = this.#options;
+    group.subscription = await subscriber.subscribe({ models: group.models, handle, paused: false });
     this.check();
+  }
+
+  async #unsubscribe(group: Group): Promise<void> {
+    const { subscription } = group;
+    group.subscription = null;
+    await subscription?.close();
   }
 
   /**
@@ -103,7 +142,8 @@ export class Feeder {
   async close(): Promise<void> {
     this.#closed = true;
     this.check();
-    await Promise.allSettled(this.#groups.map((group) => group.subscription?.close()));
+    await this.#membership;
+    await Promise.allSettled(this.#groups.map((group) => this.#unsubscribe(group)));
   }
 
   /** How many items the group's engines want beyond those at hand. */

@@ -14,6 +14,8 @@ export interface SessionOptions {
   readonly report: () => RunnerReport;
   readonly onWelcome: (welcome: Welcome) => void;
   readonly onStop: (stop: StopEvent) => void;
+  /** The session has been broken for `AWAY_MS`; `onWelcome` says when there is one again. */
+  readonly onAway: () => void;
   readonly clock: Clock;
   readonly logger: RunnerLogger;
   readonly random: () => number;
@@ -22,6 +24,8 @@ export interface SessionOptions {
 
 const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 2_000;
+/** Longer than a restart of the control plane takes. */
+export const AWAY_MS = 5_000;
 /** A session that says nothing for so long is taken for dead. */
 const SILENCE_MS = 60_000;
 
@@ -32,9 +36,13 @@ const SILENCE_MS = 60_000;
 export async function runSession(options: SessionOptions): Promise<void> {
   const { clock, logger, signal } = options;
   let failures = 0;
+  let cancelAway: (() => void) | null = null;
+  signal.addEventListener('abort', () => cancelAway?.(), { once: true });
   while (!signal.aborted) {
     try {
       await followSession(options, () => {
+        cancelAway?.();
+        cancelAway = null;
         if (failures > 0) logger.info({ server: options.serverUrl }, 'the control plane is back');
         failures = 0;
       });
@@ -49,6 +57,7 @@ export async function runSession(options: SessionOptions): Promise<void> {
         );
       }
     }
+    cancelAway ??= clock.after(AWAY_MS, options.onAway);
     const capMs = Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** failures);
     failures += 1;
     await sleep(clock, capMs / 2 + (options.random() * capMs) / 2, signal);
