@@ -1,6 +1,8 @@
 // What the two commands share: arguments, talk, and how they end.
 import { parseArgs } from 'node:util';
-import { PART_NAMES } from './state.mjs';
+import { acquireLock } from './lock.mjs';
+import { Stack } from './stack.mjs';
+import { createFolders, PART_NAMES, stackLayout } from './state.mjs';
 
 /** @typedef {import('./state.mjs').PartName} PartName */
 
@@ -14,7 +16,7 @@ export class UsageError extends Error {
  * @param {readonly string[]} argumentList
  * @returns {{ names: PartName[], dir: string | undefined, wipe: boolean, help: boolean }}
  */
-export function parseStackArguments(argumentList) {
+function parseStackArguments(argumentList) {
   const values = parseOrExplain(argumentList);
   return {
     names: values.only === undefined ? [...PART_NAMES] : parsePartNames(values.only),
@@ -57,14 +59,48 @@ export function say(message) {
 }
 
 /**
- * Runs a command and turns its end into an exit code: 0, 1 (something is missing or failed), 2 (usage).
- * @param {() => Promise<boolean>} command Whether all went well.
+ * Runs a stack command under the stack's lock and turns its end into an exit code: 0, 1 (something is missing or
+ * failed), 2 (usage).
+ *
+ * @param {string} help Printed instead, when asked for.
+ * @param {(context: CommandContext) => Promise<boolean>} command Whether all went well.
  */
-export async function runCommand(command) {
+export async function runStackCommand(help, command) {
   try {
-    process.exitCode = (await command()) ? 0 : 1;
+    process.exitCode = (await runLocked(help, command)) ? 0 : 1;
   } catch (error) {
     say(error instanceof Error ? error.message : String(error));
     process.exitCode = error instanceof UsageError ? 2 : 1;
+  }
+}
+
+/**
+ * @typedef {object} CommandContext
+ * @property {Stack} stack
+ * @property {ReturnType<typeof stackLayout>} layout
+ * @property {ReturnType<typeof parseStackArguments>['names']} names
+ * @property {ReturnType<typeof parseStackArguments>['wipe']} wipe
+ */
+
+/**
+ * @param {string} help
+ * @param {(context: CommandContext) => Promise<boolean>} command
+ */
+async function runLocked(help, command) {
+  const { names, dir, wipe, help: wantsHelp } = parseStackArguments(process.argv.slice(2));
+  if (wantsHelp) {
+    say(help);
+    return true;
+  }
+  const layout = stackLayout({ dir });
+  createFolders(layout);
+  const release = await acquireLock(layout.lockFile, {
+    onWait: (pid) => say(`waiting for another stack command (pid ${pid}) …`),
+  });
+  try {
+    const stack = new Stack({ layout, environment: process.env, report: say });
+    return await command({ stack, layout, names, wipe });
+  } finally {
+    release();
   }
 }

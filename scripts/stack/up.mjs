@@ -1,8 +1,5 @@
 #!/usr/bin/env node
-import { parseStackArguments, runCommand, say } from './command.mjs';
-import { acquireLock } from './lock.mjs';
-import { Stack } from './stack.mjs';
-import { createFolders, stackLayout } from './state.mjs';
+import { runStackCommand, say } from './command.mjs';
 
 const help = `npm run stack:up -- [--only kafka,postgres,s3] [--dir DIR]
 
@@ -17,28 +14,13 @@ Servers of your own are used instead when these are set:
 Programs are taken from KAFKA_LIB_DIR (a folder of jars), JAVA_HOME, PG_BIN_DIR and VERSITYGW when set.
 BATCH_INFER_STACK_CACHE moves the folder of downloaded jars and binaries (.stack/cache).`;
 
-await runCommand(async () => {
-  const { names, dir, help: wantsHelp } = parseStackArguments(process.argv.slice(2));
-  if (wantsHelp) {
-    say(help);
-    return true;
+await runStackCommand(help, async ({ stack, layout, names }) => {
+  const results = await stack.ensureUp(names);
+  for (const { name, outcome, detail, durationMs } of results) {
+    const seconds = outcome === 'started' ? ` (${(durationMs / 1000).toFixed(1)} s)` : '';
+    // A failure's text names its part already.
+    say(outcome === 'failed' ? detail : `${name.padEnd(9)} ${outcome} ${detail}${seconds}`);
   }
-  const layout = stackLayout({ dir });
-  createFolders(layout);
-  const release = await acquireLock(layout.lockFile, {
-    onWait: (pid) => say(`waiting for another stack command (pid ${pid}) …`),
-  });
-  try {
-    const stack = new Stack({ layout, environment: process.env, report: say });
-    const results = await stack.ensureUp(names);
-    for (const { name, outcome, detail, durationMs } of results) {
-      const seconds = outcome === 'started' ? ` (${(durationMs / 1000).toFixed(1)} s)` : '';
-      // A failure's text names its part already.
-      say(outcome === 'failed' ? detail : `${name.padEnd(9)} ${outcome} ${detail}${seconds}`);
-    }
-    if (Object.keys(stack.variables()).length > 0) say(`variables in ${layout.environmentFile}`);
-    return results.every(({ outcome }) => outcome !== 'failed');
-  } finally {
-    release();
-  }
+  if (Object.keys(stack.variables()).length > 0) say(`variables in ${layout.environmentFile}`);
+  return results.every(({ outcome }) => outcome !== 'failed');
 });
