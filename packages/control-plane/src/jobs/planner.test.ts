@@ -56,6 +56,17 @@ describe('the planner', () => {
     expect(await api.ledger.countOrdinals({ jobId })).toBe(65);
   });
 
+  it('plans a batch in the very millisecond of its creation', async () => {
+    const fileId = await upload(lines(65 * 256));
+    const now = vi.spyOn(Date, 'now').mockReturnValue(Date.now());
+    try {
+      const { id } = await createBatch(fileId);
+      expect(await api.planner.tick(id.replace('batch_', 'job_'))).toBe(1);
+    } finally {
+      now.mockRestore();
+    }
+  });
+
   it('gives a batch that was cancelled before it was planned a line for every item', async () => {
     const batch = await createBatch(await upload(lines(65 * 256)));
     await api.fastify.inject({ method: 'POST', url: `/v1/batches/${batch.id}/cancel` });

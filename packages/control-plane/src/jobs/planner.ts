@@ -65,7 +65,9 @@ export class Planner {
    * still runs. How many it planned or refused.
    */
   async tick(jobId?: string): Promise<number> {
-    const createdBeforeMs = this.#clock.nowMs() - (jobId === undefined ? ORPHAN_AGE_MS : 0);
+    // A job that was handed over is taken whatever the time: it may have been created in this very millisecond.
+    const createdBeforeMs =
+      jobId === undefined ? this.#clock.nowMs() - ORPHAN_AGE_MS : Number.MAX_SAFE_INTEGER;
     const waiting = await this.#ledger.listUnplanned({ createdBeforeMs, limit: JOBS_PER_TICK });
     // Its own job first: others may take long.
     waiting.sort((left, right) => Number(right.id === jobId) - Number(left.id === jobId));
