@@ -46,6 +46,29 @@ describe('settings of a runner', () => {
     expect(parse({}, { BATCH_INFER_RESERVE: '16' }).reserve).toBe(16);
   });
 
+  test('take command, places, reserve and time to end from a preset, where nobody said otherwise', () => {
+    const launched = (options: RunnerOptions) => parse({ engineUrl: [], ...options });
+    expect(launched({ preset: 'vllm-throughput', model: ['org/m'] })).toMatchObject({
+      launchCommand: expect.stringMatching(
+        /^vllm serve org\/m --host 127.0.0.1 --port \{port\} --max-num-seqs 512 /,
+      ),
+      ...{ maxSequences: 512, reserve: 0, launchGraceMs: 90_000, models: ['org/m'] },
+    });
+    const shared = { preset: 'vllm-shared', launch: 'vllm serve m --max-num-seqs 128' };
+    expect(launched(shared)).toMatchObject({ maxSequences: 128, reserve: 32 });
+    expect(launched({ ...shared, reserve: 0, launchGrace: '5s', maxSequences: 99 })).toMatchObject({
+      ...{ maxSequences: 99, reserve: 0, launchGraceMs: 5_000 },
+    });
+    const environment = { BATCH_INFER_PRESET: 'llama-cpp', BATCH_INFER_MODEL: 'm.gguf' };
+    expect(parseRunnerConfig({}, environment).launchCommand).toMatch(/^llama-server -m m\.gguf /);
+  });
+
+  test('name the presets there are when another one is asked for', () => {
+    const attempt = () => parse({ preset: 'vllm-fast', launch: 'vllm serve m' });
+    expect(attempt).toThrow(/--preset: must be one of vllm-throughput, vllm-shared, vllm-cpu/);
+    expect(() => parse({ preset: 'vllm-cpu' })).toThrow(/--preset: vllm-cpu starts one engine/);
+  });
+
   test('take the base URL of the clients where no server is named', () => {
     expect(parse({}, { BATCH_INFER_BASE_URL: 'http://base:3' }).serverUrl).toBe('http://base:3');
   });

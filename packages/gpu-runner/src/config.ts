@@ -1,5 +1,7 @@
 import { parseDurationMs } from '@batch-infer/contracts';
 import { z } from 'zod';
+import { presetCommand } from './engine/preset-command.js';
+import { PRESET_NAMES, PRESETS, type PresetName } from './engine/presets.js';
 import { RunnerError } from './errors.js';
 
 /** Settings of a runner, after flags and environment are merged. Times in milliseconds. */
@@ -12,7 +14,7 @@ export interface RunnerConfig {
   readonly engineUrls: readonly string[];
   /** Key for the engines. */
   readonly engineApiKey: string | null;
-  /** Command line of an engine to start and supervise; `{port}` in it becomes a free port. */
+  /** Command line of an engine to start and supervise, with the flags of a preset; `{port}` in it becomes a free port. */
   readonly launchCommand: string | null;
   /** Serve these models only; empty: all that the engines serve. */
   readonly models: readonly string[];
@@ -67,6 +69,9 @@ const flag = z.union([
   z.enum(['1', 'true', 'yes', '0', 'false', 'no']).transform((text) => ['1', 'true', 'yes'].includes(text)),
 ]);
 
+/** For an engine that no preset is about. */
+const LAUNCH_GRACE_MS = 30_000;
+
 const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 
 const schema = z.object({
@@ -75,15 +80,21 @@ const schema = z.object({
   engineUrl: list.pipe(z.array(httpUrl)).default([]),
   engineApiKey: z.string().min(1).nullable().default(null),
   launch: z.string().trim().min(1).nullable().default(null),
+  preset: z
+    .custom<PresetName>((value) => PRESET_NAMES.some((name) => name === value), {
+      error: `must be one of ${PRESET_NAMES.join(', ')}`,
+    })
+    .nullable()
+    .default(null),
   model: list.default([]),
   window: z.coerce.number().int().min(1).max(4_096).nullable().default(null),
   maxSequences: z.coerce.number().int().min(1).max(4_096).nullable().default(null),
-  reserve: z.coerce.number().int().min(0).max(4_095).default(0),
+  reserve: z.coerce.number().int().min(0).max(4_095).nullable().default(null),
   kafkaBrokers: list.default([]),
   metricsPort: z.coerce.number().int().min(0).max(65_535).nullable().default(null),
   engineWait: duration.default(60_000),
   drainTimeout: duration.default(10_000),
-  launchGrace: duration.default(30_000),
+  launchGrace: duration.nullable().default(null),
   verbose: flag.default(false),
   logLevel: z.enum(LOG_LEVELS).default('info'),
 });
@@ -97,6 +108,7 @@ const ENVIRONMENT: Record<keyof typeof schema.shape, readonly string[]> = {
   engineUrl: ['BATCH_INFER_ENGINE_URL'],
   engineApiKey: ['BATCH_INFER_ENGINE_API_KEY'],
   launch: ['BATCH_INFER_LAUNCH'],
+  preset: ['BATCH_INFER_PRESET'],
   model: ['BATCH_INFER_MODEL'],
   window: ['BATCH_INFER_WINDOW'],
   maxSequences: ['BATCH_INFER_MAX_SEQUENCES'],
@@ -137,7 +149,10 @@ export function parseRunnerConfig(
   const problems = parsed.success ? [] : problemsOf(parsed.error);
   if (!parsed.success || problems.length > 0) throw configError(problems);
   const settings = parsed.data;
-  if (settings.engineUrl.length === 0 && settings.launch === null) {
+  const preset = settings.preset === null ? null : PRESETS[settings.preset];
+  const launchCommand = launchCommandOf(settings);
+  const maxSequences = settings.maxSequences ?? maxSequencesIn(launchCommand);
+  if (settings.engineUrl.length === 0 && launchCommand === null) {
     throw configError([
       'no engine: give --engine-url URL (an OpenAI-compatible server) or --launch "COMMAND"',
     ]);
@@ -147,11 +162,11 @@ export function parseRunnerConfig(
     apiKey: settings.apiKey,
     engineUrls: settings.engineUrl,
     engineApiKey: settings.engineApiKey,
-    launchCommand: settings.launch,
+    launchCommand,
     models: settings.model,
     window: settings.window,
-    maxSequences: settings.maxSequences ?? maxSequencesIn(settings.launch),
-    reserve: settings.reserve,
+    maxSequences,
+    reserve: settings.reserve ?? Math.floor((preset?.reserveShare ?? 0) * (maxSequences ?? 0)),
     kafkaBrokers: settings.kafkaBrokers,
     kafkaEnvironment: Object.fromEntries(
       Object.entries(environment).filter(([name]) => name.startsWith('BATCH_INFER_KAFKA_')),
@@ -159,15 +174,27 @@ export function parseRunnerConfig(
     metricsPort: settings.metricsPort,
     engineWaitMs: settings.engineWait,
     drainTimeoutMs: settings.drainTimeout,
-    launchGraceMs: settings.launchGrace,
+    launchGraceMs: settings.launchGrace ?? preset?.launchGraceMs ?? LAUNCH_GRACE_MS,
     verbose: settings.verbose,
     logLevel: settings.logLevel,
   };
 }
 
+/** The command as it was given, or with what the preset adds to it. */
+function launchCommandOf(settings: z.infer<typeof schema>): string | null {
+  const { launch, preset: name, model: models, engineUrl } = settings;
+  if (name === null) return launch;
+  const engine = { launch, models, engineUrl: engineUrl[0] ?? null };
+  try {
+    return presetCommand({ preset: PRESETS[name], name, ...engine });
+  } catch (error) {
+    throw configError([`--preset: ${error instanceof Error ? error.message : String(error)}`]);
+  }
+}
+
 /** What the command line of a launched engine says of it: vLLM's, SGLang's and llama.cpp's flags. */
 function maxSequencesIn(command: string | null): number | null {
-  const flag = /\s(?:--max-num-seqs|--max-running-requests|--parallel|-np)[\s=](\d+)(?=\s|$)/.exec(
+  const flag = /\s(?:--max[-_]num[-_]seqs|--max-running-requests|--parallel|-np)[\s=](\d+)(?=\s|$)/.exec(
     command ?? '',
   );
   return flag === null ? null : Math.max(1, Number(flag[1]));

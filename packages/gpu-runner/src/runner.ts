@@ -45,6 +45,8 @@ export interface RunnerDependencies {
   readonly random?: () => number;
   /** Default: the transport that the control plane names. */
   readonly openSubscriber?: (source: OfferSource) => Promise<OfferSubscriber>;
+  /** Is told the command line of an engine that is launched, for people: without keys. */
+  readonly onLaunch?: (command: string) => void;
   /** How long all engines of a model may be away before its shards are given back. Default 20 s. */
   readonly engineDownMs?: number;
 }
@@ -130,6 +132,7 @@ class RunnerProcess implements Runner {
       logger: this.#logger,
       onChange: () => this.#dispatcher?.fill(),
       onEngine: (engine) => void this.#feeder?.serve(engine.models),
+      onLaunch: (command) => this.#dependencies.onLaunch?.(command),
     });
     this.#fleet = fleet;
     await this.#startMetrics(fleet);

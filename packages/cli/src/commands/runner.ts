@@ -14,6 +14,8 @@ export const command: CommandDefinition = {
   examples: [
     'batch-infer runner --engine-url http://127.0.0.1:8000',
     'batch-infer runner --server https://batch.example --launch "vllm serve MODEL --port 8000"',
+    'batch-infer runner --preset vllm-throughput --model MODEL',
+    'batch-infer runner --preset vllm-shared --launch "vllm serve MODEL --max-num-seqs 128"',
   ],
   run,
 };
@@ -21,7 +23,10 @@ export const command: CommandDefinition = {
 async function run({ settings, io, interrupts }: CommandContext): Promise<number> {
   const { parseRunnerConfig, startRunner } = await import('@batch-infer/gpu-runner');
   const config = parseRunnerConfig(toOptions(settings, OPTIONS), { ...io.environment });
-  const runner = await startRunner(config, { signal: interrupts.signal });
+  const runner = await startRunner(config, {
+    signal: interrupts.signal,
+    onLaunch: (command) => io.writeError(`launching: ${command}\n`),
+  });
   interrupts.lastMoment = () => runner.drain({ fast: true });
   io.writeError(readyLine('runner', `${runner.models.join(',')} → ${runner.serverUrl}`));
   // The aborted signal drains it; `done` rejects when it cannot go on.

@@ -30,6 +30,7 @@ export const command: CommandDefinition = {
   examples: [
     'batch-infer up --engine-url http://127.0.0.1:8000',
     'batch-infer up --launch "vllm serve MODEL --port 8000"',
+    'batch-infer up --preset vllm-throughput --model MODEL',
   ],
   run,
 };

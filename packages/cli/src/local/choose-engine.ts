@@ -21,7 +21,7 @@ export async function chooseEngine(
   context: { entry: string; say: (text: string) => void },
   find: () => Promise<FoundEngine[]> = findLocalEngines,
 ): Promise<EngineChoice> {
-  if (settings.isSet('engine-url') || settings.isSet('launch')) return { variables: {} };
+  if (['engine-url', 'launch', 'preset'].some((flag) => settings.isSet(flag))) return { variables: {} };
   if (settings.switch('demo-model')) return await chooseDemoEngine(context);
   const engines = await find();
   if (engines.length === 0) throw noEngine();

@@ -59,6 +59,7 @@ describe('choosing an engine', () => {
     const never = () => Promise.reject(new Error('looked'));
     expect(await chooseEngine(given('engine-url', 'http://x'), context(), never)).toEqual({ variables: {} });
     expect(await chooseEngine(given('launch', 'vllm serve m'), context(), never)).toEqual({ variables: {} });
+    expect(await chooseEngine(given('preset', 'vllm-cpu'), context(), never)).toEqual({ variables: {} });
   });
 
   it('says what it found on this machine and takes all of it', async () => {

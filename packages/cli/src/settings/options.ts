@@ -110,6 +110,12 @@ export const ENGINE_OPTIONS: readonly OptionSpec[] = [
     value: 'COMMAND',
     description: 'start and supervise an engine, e.g. "vllm serve MODEL --port 8000"',
   },
+  {
+    flag: 'preset',
+    value: 'NAME',
+    description:
+      'flags for the engine to launch, those that --launch does not have: vllm-throughput, vllm-shared, vllm-cpu, sglang-throughput or llama-cpp. Without --launch the whole command, for --model',
+  },
   { flag: 'engine-api-key', value: 'KEY', description: 'API key of the engines', secret: true },
   {
     flag: 'window',

@@ -145,7 +145,7 @@ describe('every command', () => {
   );
 
   it.each([
-    ['up', ['data', 'port', 'host', 'engine-url', 'launch', 'model']],
+    ['up', ['data', 'port', 'host', 'engine-url', 'launch', 'preset', 'model']],
     [
       'serve',
       [
@@ -163,7 +163,17 @@ describe('every command', () => {
     ],
     [
       'runner',
-      ['server', 'engine-url', 'launch', 'model', 'window', 'kafka-brokers', 'api-key', 'metrics-port'],
+      [
+        'server',
+        'engine-url',
+        'launch',
+        'preset',
+        'model',
+        'window',
+        'kafka-brokers',
+        'api-key',
+        'metrics-port',
+      ],
     ],
   ])('%s has the flags that scripts rely on', async (name, expected) => {
     const { command } = (await COMMANDS[name]?.load()) ?? { command: null };

@@ -15,6 +15,8 @@ export interface FleetOptions {
   readonly onChange: () => void;
   /** An engine came into use. */
   readonly onEngine: (engine: Engine) => void;
+  /** The command line of an engine that is launched, without keys. */
+  readonly onLaunch: (command: string) => void;
 }
 
 const RETRY_MS = 500;
@@ -54,7 +56,7 @@ export class EngineFleet {
 
   /** Launches what is to be launched; no engine has been asked for anything yet. */
   static async open(options: FleetOptions): Promise<EngineFleet> {
-    const { config, clock, logger } = options;
+    const { config, clock, logger, onLaunch } = options;
     let fleet: EngineFleet | null = null;
     const launcher =
       config.launchCommand === null
@@ -67,6 +69,7 @@ export class EngineFleet {
             clock,
             logger,
             onExit: () => fleet?.engines[0]?.died(),
+            onLaunch,
           });
     const urls = [...(launcher === null ? [] : [launcher.url]), ...config.engineUrls.map(normalizeEngineUrl)];
     fleet = new EngineFleet(options, launcher, [...new Set(urls)]);

@@ -17,6 +17,7 @@ async function launch(command: string, options: Partial<LauncherOptions> = {}): 
   const launcher = await EngineLauncher.start({
     ...{ command, url: null, graceMs: 5_000, verbose: false, clock: monotonicClock, logger: silentLogger },
     onExit: () => {},
+    onLaunch: () => {},
     ...options,
   });
   launchers.push(launcher);
@@ -102,6 +103,12 @@ describe('a launched engine', () => {
     ['engine --port 4321', 'http://127.0.0.1:99/v1', 'http://127.0.0.1:99'],
   ])('%s with %s is looked for at %s', async (text, url, expected) => {
     expect((await launch(`true ${text}`, { url })).url).toBe(expected);
+  });
+
+  test('is shown once, as it is run', async () => {
+    const shown: string[] = [];
+    await launch('true serve --port {port} --api-key k', { onLaunch: (text) => shown.push(text) });
+    expect(shown).toEqual([expect.stringMatching(/^true serve --port \d+ --api-key \*\*\*$/)]);
   });
 
   test('with a quote left open is refused', async () => {

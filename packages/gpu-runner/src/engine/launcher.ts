@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { type Clock, sleep } from '../clock.js';
 import { RunnerError } from '../errors.js';
 import type { RunnerLogger } from '../logger.js';
+import { printableCommand } from './preset-command.js';
 import { splitShellWords } from './shell-words.js';
 import { normalizeEngineUrl } from './url.js';
 
@@ -20,6 +21,8 @@ export interface LauncherOptions {
   readonly logger: RunnerLogger;
   /** Called whenever its process ends by itself. */
   readonly onExit: () => void;
+  /** Is told the command line that is run, for people: without keys. Not called again when it is started again. */
+  readonly onLaunch: (command: string) => void;
 }
 
 const DEFAULT_URL = 'http://127.0.0.1:8000';
@@ -75,6 +78,7 @@ export class EngineLauncher {
     const named = port ?? portIn(words);
     const url = options.url ?? (named === null ? DEFAULT_URL : `http://127.0.0.1:${named}`);
     const launcher = new EngineLauncher(options, words, normalizeEngineUrl(url));
+    options.onLaunch(printableCommand(words));
     launcher.#supervision = launcher.#supervise();
     return launcher;
   }

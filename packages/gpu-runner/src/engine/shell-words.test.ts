@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { splitShellWords } from './shell-words.js';
+import { quoteShellWord, splitShellWords } from './shell-words.js';
 
 test.each([
   ['vllm serve model --port 8000', ['vllm', 'serve', 'model', '--port', '8000']],
@@ -17,3 +17,10 @@ test.each([
 test('a quote that is not closed is refused', () => {
   expect(() => splitShellWords("a 'b")).toThrow(SyntaxError);
 });
+
+test.each(['plain/word-1.gguf', '', "it's", 'a b', '$HOME', '"x"', '\\'])(
+  '%j is quoted so that it stays one word',
+  (word) => {
+    expect(splitShellWords(quoteShellWord(word))).toEqual([word]);
+  },
+);

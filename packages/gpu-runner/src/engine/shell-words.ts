@@ -32,3 +32,7 @@ export function splitShellWords(command: string): string[] {
 
 const escapes = (quote: '"' | "'" | null, next: string): boolean =>
   quote === null || (quote === '"' && '"\\$`\n'.includes(next));
+
+/** The word as a shell has to be given it: in single quotes where anything in it could mean something. */
+export const quoteShellWord = (word: string): string =>
+  /^[\w@%+=:,./{}-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
