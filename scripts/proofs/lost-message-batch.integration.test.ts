@@ -1,22 +1,19 @@
 import Anthropic from '@anthropic-ai/sdk';
-import { type FaultProxy, startFaultProxy } from '@batch-infer/testkit';
 import Anthropic0 from 'anthropic-sdk-0';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ProofStack, scale } from './harness.js';
+import { ProofStack } from './harness.js';
+import { CUT_RUN, CUTS, Lanes, LOST, loseAnswer } from './lost-answers.js';
 
-/** R4 for message batches: `PROOF_CUTS=1000` for the whole proof. */
-const CUTS = scale('PROOF_CUTS', 20);
-const LANES = 10;
-
+/** R4 and R5 for message batches. */
 const stack = new ProofStack();
-const proxies: FaultProxy[] = [];
+const lanes = new Lanes();
 
 beforeAll(async () => {
   await stack.serve();
-  for (let lane = 0; lane < LANES; lane += 1) proxies.push(await startFaultProxy({ target: stack.url }));
+  await lanes.open(stack.url);
 });
 afterAll(async () => {
-  await Promise.all(proxies.map((proxy) => proxy.close()));
+  await lanes.close();
   await stack.close();
 });
 
@@ -43,35 +40,25 @@ describe.each(sdks)('%s, unmodified, through a proxy that loses answers', (name,
     return ids;
   };
 
-  test(`the answer to a create is lost after the commit: one batch in ${CUTS} of ${CUTS}`, {
-    timeout: 600_000,
-  }, async () => {
-    const before = (await batchIds()).length;
-    const made = new Set<string>();
-    let lost = 0;
-    await Promise.all(
-      proxies.map(async (proxy, lane) => {
-        const sdk = new Sdk({ baseURL: proxy.url, apiKey: 'unused' });
-        for (let index = lane; index < CUTS; index += LANES) {
-          const cutBefore = proxy.counters().cutResponses;
-          // Every other time the answer to the retry is lost as well.
-          proxy.cutResponseAfterUpstreamAnswered({
-            count: 1 + (index % 2),
-            method: 'POST',
-            pathPrefix: '/v1/messages/batches',
-            end: index % 4 < 2 ? 'reset' : 'close',
-          });
-          made.add((await sdk.messages.batches.create({ requests: requests(index) })).id);
-          lost += proxy.counters().cutResponses - cutBefore;
-        }
-      }),
-    );
-    const after = await batchIds();
-    console.log(`${name}: ${lost} answers lost, ${after.length - before} batches of ${CUTS} creates`);
-    expect(made.size).toBe(CUTS);
-    expect(after.length - before).toBe(CUTS);
-    expect(after).toEqual(expect.arrayContaining([...made]));
-  });
+  test(
+    `the answer to a create is lost after the commit: one batch in ${CUTS} of ${CUTS}`,
+    CUT_RUN,
+    async () => {
+      const before = (await batchIds()).length;
+      const made = new Set<string>();
+      const lost = await lanes.each(async (cut) => {
+        const sdk = new Sdk({ baseURL: cut.proxy.url, apiKey: 'unused' });
+        loseAnswer(cut, '/v1/messages/batches');
+        made.add((await sdk.messages.batches.create({ requests: requests(cut.index) })).id);
+      });
+      const after = await batchIds();
+      console.log(`${name}: ${lost} answers lost, ${after.length - before} batches of ${CUTS} creates`);
+      expect(lost).toBe(LOST);
+      expect(made.size).toBe(CUTS);
+      expect(after.length - before).toBe(CUTS);
+      expect(after).toEqual(expect.arrayContaining([...made]));
+    },
+  );
 
   test('100 creates at once with one key: one batch', async () => {
     const sdk = new Sdk({ baseURL: stack.url, apiKey: 'unused', maxRetries: 5 });

@@ -1,44 +1,25 @@
-import { type FaultProxy, startFaultProxy } from '@batch-infer/testkit';
+import type { FaultProxy } from '@batch-infer/testkit';
 import OpenAI, { toFile } from 'openai';
 import OpenAI6 from 'openai-6';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Client, MODEL, makeItems, ProofStack, scale, toBatchFile } from './harness.js';
+import { type Client, MODEL, makeItems, ProofStack, toBatchFile } from './harness.js';
+import { CUT_RUN, CUTS, Lanes, LOST, loseAnswer } from './lost-answers.js';
 
-/** R4: `PROOF_CUTS=100` for the whole proof. */
-const CUTS = scale('PROOF_CUTS', 20);
-const LANES = 10;
-const RUN_LIMIT = { timeout: 300_000 };
-
+/** R4 and R5 for OpenAI's batches and files, R5 for native jobs. */
 const stack = new ProofStack();
-const proxies: FaultProxy[] = [];
+const lanes = new Lanes();
 let client: Client;
 
 beforeAll(async () => {
   await stack.serve();
   client = stack.client;
-  proxies.push(
-    ...(await Promise.all(Array.from({ length: LANES }, () => startFaultProxy({ target: stack.url })))),
-  );
+  await lanes.open(stack.url);
 });
 
 afterAll(async () => {
-  await Promise.all(proxies.map((proxy) => proxy.close()));
+  await lanes.close();
   await stack.close();
 });
-
-interface Create {
-  readonly proxy: FaultProxy;
-  readonly index: number;
-}
-
-/** Runs `create` for every index, one at a time in each lane: a proxy's cut must strike the lane's own request. */
-async function inLanes(count: number, create: (at: Create) => Promise<void>): Promise<void> {
-  await Promise.all(
-    proxies.map(async (proxy, lane) => {
-      for (let index = lane; index < count; index += LANES) await create({ proxy, index });
-    }),
-  );
-}
 
 const sdks = [
   ['openai 7.x', OpenAI],
@@ -50,63 +31,56 @@ describe.each(sdks)('%s, unmodified, through a proxy that loses answers', (name,
 
   test(
     `batches.create: the answer is lost after the commit, one job in ${CUTS} of ${CUTS}`,
-    RUN_LIMIT,
+    CUT_RUN,
     async () => {
-      const seen = { jobs: 0, lost: 0 };
-      await inLanes(CUTS, async ({ proxy, index }) => {
-        const openai = sdkAt(proxy);
-        const content = toBatchFile(makeItems(`${name}-batch-${index}`, 2));
+      let jobs = 0;
+      const lost = await lanes.each(async (cut) => {
+        const openai = sdkAt(cut.proxy);
+        const mark = `${name} ${cut.index}`;
+        const content = toBatchFile(makeItems(`${name}-batch-${cut.index}`, 2));
         const file = await openai.files.create({
           file: await toFile(Buffer.from(content), 'in.jsonl'),
           purpose: 'batch',
         });
-        const before = proxy.counters().cutResponses;
-        // Every other time the answer to the retry is lost as well.
-        const rule = { count: 1 + (index % 2), method: 'POST', pathPrefix: '/v1/batches' };
-        proxy.cutResponseAfterUpstreamAnswered({ ...rule, end: index % 4 < 2 ? 'reset' : 'close' });
+        loseAnswer(cut, '/v1/batches');
         const batch = await openai.batches.create({
           input_file_id: file.id,
           endpoint: '/v1/chat/completions',
           completion_window: '24h',
-          metadata: { cut: `${name} ${index}` },
+          metadata: { cut: mark },
         });
         expect(batch).toMatchObject({ input_file_id: file.id, object: 'batch' });
-        seen.lost += proxy.counters().cutResponses - before;
-        const jobs = await jobsWith('cut', `${name} ${index}`);
-        expect(jobs).toEqual([batch.id.replace('batch_', 'job_')]);
-        seen.jobs += jobs.length;
+        const found = await jobsWith('cut', mark);
+        expect(found).toEqual([batch.id.replace('batch_', 'job_')]);
+        jobs += found.length;
       });
-      console.log(
-        `${name}: ${seen.lost} answers to batches.create lost, ${seen.jobs} jobs of ${CUTS} creates`,
-      );
-      expect(seen.jobs).toBe(CUTS);
+      console.log(`${name}: ${lost} answers to batches.create lost, ${jobs} jobs of ${CUTS} creates`);
+      expect(lost).toBe(LOST);
+      expect(jobs).toBe(CUTS);
     },
   );
 
-  test(`files.create from a Buffer: one file in ${CUTS} of ${CUTS}`, RUN_LIMIT, async () => {
-    let lost = 0;
-    await inLanes(CUTS, async ({ proxy, index }) => {
-      const openai = sdkAt(proxy);
-      const filename = `${name.replace(' ', '-')}-${index}.jsonl`;
-      const content = toBatchFile(makeItems(`${name}-file-${index}`, 2));
-      const before = proxy.counters().cutResponses;
-      proxy.cutResponseAfterUpstreamAnswered({ method: 'POST', pathPrefix: '/v1/files' });
+  test(`files.create from a Buffer: one file in ${CUTS} of ${CUTS}`, CUT_RUN, async () => {
+    const lost = await lanes.each(async (cut) => {
+      const openai = sdkAt(cut.proxy);
+      const content = toBatchFile(makeItems(`${name}-file-${cut.index}`, 2));
+      loseAnswer(cut, '/v1/files');
       const file = await openai.files.create({
-        file: await toFile(Buffer.from(content), filename),
+        file: await toFile(Buffer.from(content), `${name.replace(' ', '-')}-${cut.index}.jsonl`),
         purpose: 'batch',
       });
-      lost += proxy.counters().cutResponses - before;
       expect(await (await openai.files.content(file.id)).text()).toBe(content);
     });
     const names: string[] = [];
-    for await (const file of sdkAt(proxyAt(0)).files.list({ limit: 100 })) names.push(file.filename);
+    for await (const file of sdkAt(lanes.first).files.list({ limit: 100 })) names.push(file.filename);
     const ours = names.filter((file) => file.startsWith(name.replace(' ', '-')));
     console.log(`${name}: ${lost} answers to files.create lost, ${ours.length} files of ${CUTS} creates`);
+    expect(lost).toBe(LOST);
     expect(ours).toHaveLength(CUTS);
   });
 
   test('the same create without a lost answer is a job of its own', async () => {
-    const openai = sdkAt(proxyAt(0));
+    const openai = sdkAt(lanes.first);
     const content = toBatchFile(makeItems(`${name}-twice`, 1));
     const file = await openai.files.create({
       file: await toFile(Buffer.from(content), 'in.jsonl'),
@@ -127,7 +101,7 @@ describe('Idempotency-Key', () => {
   test.each([
     ['one input', { input: { messages: [{ role: 'user', content: 'hello' }] } }],
     ['300 items', { items: makeItems('together', 300) }],
-  ])('100 creates at once with one key, %s: one job', RUN_LIMIT, async (kind, input) => {
+  ])('100 creates at once with one key, %s: one job', CUT_RUN, async (kind, input) => {
     const key = `together-${kind.replaceAll(' ', '-')}`;
     const body = { model: MODEL, endpoint: '/v1/chat/completions', metadata: { together: kind }, ...input };
     const ids = await Promise.all(Array.from({ length: 100 }, () => createUntilAnswered(body, key)));
@@ -135,7 +109,7 @@ describe('Idempotency-Key', () => {
     expect(await jobsWith('together', kind)).toEqual([ids[0]]);
   });
 
-  test('100 batches.create at once with one key: one batch', RUN_LIMIT, async () => {
+  test('100 batches.create at once with one key: one batch', CUT_RUN, async () => {
     const openai = new OpenAI({ baseURL: `${stack.url}/v1`, apiKey: 'unused', maxRetries: 5 });
     const content = toBatchFile(makeItems('batch-together', 2));
     const file = await openai.files.create({
@@ -162,7 +136,7 @@ describe('Idempotency-Key', () => {
     expect(other.status).toBe(422);
     expect(other.headers.get('x-should-retry')).toBe('false');
 
-    const proxy = proxyAt(0);
+    const proxy = lanes.first;
     const openai = new OpenAI({ baseURL: `${proxy.url}/v1`, apiKey: 'unused' });
     const files = await Promise.all(
       ['one', 'other'].map(async (id) =>
@@ -187,12 +161,6 @@ describe('Idempotency-Key', () => {
 });
 
 const keyed = (key: string): Record<string, string> => ({ 'idempotency-key': key });
-
-function proxyAt(index: number): FaultProxy {
-  const proxy = proxies[index];
-  if (proxy === undefined) throw new RangeError('no such proxy');
-  return proxy;
-}
 
 async function createUntilAnswered(body: unknown, key: string): Promise<string> {
   for (let attempt = 0; attempt < 50; attempt += 1) {
