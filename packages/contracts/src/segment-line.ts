@@ -35,9 +35,12 @@ const LINE_FEED = 0x0a;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+/** What stands before the body of a line; behind it stands a line feed. For who gathers lines without copying bodies. */
+export const segmentLineHead = (header: SegmentHeader): string => `${JSON.stringify(header)}\t`;
+
 /** Encodes one line, line feed included. `body` must already be one line. */
 export function encodeSegmentLine(header: SegmentHeader, body: Uint8Array): Uint8Array {
-  const head = encoder.encode(`${JSON.stringify(header)}\t`);
+  const head = encoder.encode(segmentLineHead(header));
   const line = new Uint8Array(head.length + body.length + 1);
   line.set(head);
   line.set(body, head.length);

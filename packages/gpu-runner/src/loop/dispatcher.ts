@@ -1,6 +1,6 @@
 import { FAILURE_RULES, type FailureCode, newId } from '@batch-infer/contracts';
 import type { Clock } from '../clock.js';
-import { classify, type Failure, type Verdict } from '../engine/classify.js';
+import { classify, type Failure, type Success, type Verdict } from '../engine/classify.js';
 import type { Blame, Engine } from '../engine/engine.js';
 import type { RunnerStats } from '../stats.js';
 import type { WorkItem } from '../work/item.js';
@@ -173,45 +173,59 @@ export class Dispatcher {
       item.call = null;
       const expired = reply.kind === 'timeout' && timeoutMs < lease.item_timeout_ms;
       const verdict = expired ? null : classify(item.path, reply);
-      return this.#answered({ item, engine, ms: reply.ms, requestId, trial }, verdict);
+      this.#answered({ item, engine, ms: reply.ms, requestId, trial }, verdict);
     });
   }
 
-  async #answered(attempt: Attempt, verdict: Verdict | null): Promise<void> {
-    const { item, engine, ms, requestId, trial } = attempt;
+  #answered(attempt: Attempt, verdict: Verdict | null): void {
+    const { item, engine, ms, trial } = attempt;
     engine.exclusive = false;
     engine.load.outstandingTokens -= item.tokens;
     const { stats } = this.#options;
     const repeated = this.#repeated(item);
     stats.attempts += 1;
     stats.attemptMs += ms;
-    if (verdict === null || !isAlive(item.run)) {
-      await engine.received(verdict, { trial, repeated });
-    } else if (verdict.ok) {
-      void engine.received(verdict, { trial, repeated });
-      this.#streaks.delete(engine);
-      this.#answers += 1;
-      // A connection that broke at once was not charged, but it is noise all the same.
-      this.#noise.record({ succeeded: true, failures: item.history.charged + (item.raced ? 1 : 0) });
-      stats.succeeded += 1;
-      const [input, cached, output] = verdict.usage ?? [0, 0, 0];
+    const judging = engine.received(verdict, { trial, repeated });
+    if (verdict !== null && isAlive(item.run)) {
+      if (verdict.ok) this.#succeeded(attempt, verdict);
+      else void this.#judge({ attempt, verdict, judging, repeated });
+    }
+    // Its place is free already, whatever is found out about a failure.
+    this.fill();
+  }
+
+  #succeeded({ item, engine, ms, requestId }: Attempt, verdict: Success): void {
+    const { stats } = this.#options;
+    this.#streaks.delete(engine);
+    this.#answers += 1;
+    // A connection that broke at once was not charged, but it is noise all the same.
+    this.#noise.record({ succeeded: true, failures: item.history.charged + (item.raced ? 1 : 0) });
+    stats.succeeded += 1;
+    if (verdict.usage !== undefined) {
+      const [input, cached, output] = verdict.usage;
       stats.inputTokens += input;
       stats.cachedTokens += cached;
       stats.outputTokens += output;
-      if (verdict.usage !== undefined) this.#expected.note(item.run.lease.job_id, output);
-      const attempts = Math.min(item.history.charged + 1, item.run.lease.max_attempts);
-      this.#end({ item, verdict, attempts, ms, requestId });
-    } else {
-      stats.countFailure(verdict.code);
-      const judging = engine.received(verdict, { trial, repeated });
-      // Its place is free already, whatever is found out about it.
-      this.fill();
-      const [blame, lost] = await Promise.all([judging, this.#modelLost(verdict, item, engine)]);
-      // Judging may have taken a look at the engine's health: the shard may be gone by now.
-      if (isAlive(item.run)) {
-        if (lost) this.#again(item, 0);
-        else this.#failed(attempt, verdict, blame, repeated);
-      }
+      this.#expected.note(item.run.lease.job_id, output);
+    }
+    const attempts = Math.min(item.history.charged + 1, item.run.lease.max_attempts);
+    this.#end({ item, verdict, attempts, ms, requestId });
+  }
+
+  async #judge(params: {
+    readonly attempt: Attempt;
+    readonly verdict: Failure;
+    readonly judging: Promise<Blame>;
+    readonly repeated: boolean;
+  }): Promise<void> {
+    const { attempt, verdict, judging, repeated } = params;
+    const { item, engine } = attempt;
+    this.#options.stats.countFailure(verdict.code);
+    const [blame, lost] = await Promise.all([judging, this.#modelLost(verdict, item, engine)]);
+    // Judging may have taken a look at the engine's health: the shard may be gone by now.
+    if (isAlive(item.run)) {
+      if (lost) this.#again(item, 0);
+      else this.#failed(attempt, verdict, blame, repeated);
     }
     this.fill();
   }

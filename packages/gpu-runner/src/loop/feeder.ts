@@ -223,8 +223,8 @@ export class Feeder {
       onItem: (item) => {
         if (run.twins?.join(item) !== true) dispatcher.enqueue(item);
         arrived(1);
-        dispatcher.fill();
       },
+      onChunk: () => dispatcher.fill(),
     })
       .then((seen) => leases.readWhole(run, run.phase === 'open' && seen < lease.count))
       .catch((error: unknown) => {

@@ -1,6 +1,7 @@
-import { encodeSegmentLine, itemError, type SegmentHeader } from '@batch-infer/contracts';
+import { itemError, type SegmentHeader, segmentLineHead } from '@batch-infer/contracts';
 import type { Failure, Success } from '../engine/classify.js';
 import type { WorkItem } from '../work/item.js';
+import type { OutcomeLine } from './settler.js';
 
 export interface Outcome {
   readonly item: WorkItem;
@@ -22,7 +23,7 @@ export const reusedBy = (item: WorkItem, outcome: Outcome, verdict: Success): Ou
 });
 
 /** An ended item as its line of a segment. */
-export function segmentLineOf({ item, verdict, attempts, ms, requestId }: Outcome): Uint8Array {
+export function segmentLineOf({ item, verdict, attempts, ms, requestId }: Outcome): OutcomeLine {
   const common = {
     i: item.index,
     c: item.customId,
@@ -34,5 +35,13 @@ export function segmentLineOf({ item, verdict, attempts, ms, requestId }: Outcom
   const header: SegmentHeader = verdict.ok
     ? { ...common, ok: true, ...(verdict.usage === undefined ? {} : { u: verdict.usage }) }
     : { ...common, ok: false, e: itemError(verdict.code, verdict.message) };
-  return encodeSegmentLine(header, verdict.body);
+  return lineOf(header, verdict.body);
 }
+
+const LINE_FEED = Buffer.from('\n');
+
+export const lineOf = (header: SegmentHeader, body: Uint8Array): OutcomeLine => [
+  Buffer.from(segmentLineHead(header)),
+  body,
+  LINE_FEED,
+];

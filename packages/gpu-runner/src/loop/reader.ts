@@ -1,10 +1,11 @@
-import { encodeSegmentLine, itemError } from '@batch-infer/contracts';
+import { itemError } from '@batch-infer/contracts';
 import { type Clock, sleep } from '../clock.js';
 import { ServerError } from '../server/client.js';
 import type { ItemMemory, WorkItem } from '../work/item.js';
 import { LineSplitter } from '../work/line-splitter.js';
 import { requestLineReader } from '../work/request-line.js';
 import type { ShardRun } from '../work/shard-run.js';
+import { lineOf } from './outcome.js';
 
 export interface ReadOptions {
   readonly run: ShardRun;
@@ -13,6 +14,8 @@ export interface ReadOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly onItem: (item: WorkItem) => void;
+  /** Called behind the items of every chunk. */
+  readonly onChunk: () => void;
 }
 
 const DEFAULT_ENDPOINT = '/v1/chat/completions';
@@ -42,24 +45,26 @@ export async function readItems(options: ReadOptions): Promise<number> {
 async function readOnce(options: ReadOptions, progress: { position: number }): Promise<void> {
   const { run } = options;
   const { skip, count } = run.lease;
+  const splitter = new LineSplitter();
   // Lines before `skip` and after `count` belong to siblings of a bisected shard.
   let line = -skip;
-  for await (const bytes of linesOf(await options.lines(run.reading.signal))) {
+  const take = (bytes: Buffer): void => {
     // Earlier lines were seen before the stream broke.
-    if (line === progress.position) {
+    if (line === progress.position && line < count) {
       progress.position += 1;
       if (run.wants(line)) takeLine(options, line, bytes);
-      if (progress.position === count) return;
     }
     line += 1;
+  };
+  for await (const chunk of await options.lines(run.reading.signal)) {
+    // Chunk by chunk: a promise for each line would cost as much as the line.
+    for (const bytes of splitter.push(chunk)) take(bytes);
+    options.onChunk();
+    if (progress.position === count) return;
   }
-}
-
-async function* linesOf(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const splitter = new LineSplitter();
-  for await (const chunk of stream) yield* splitter.push(chunk);
   const last = splitter.end();
-  if (last !== null) yield last;
+  if (last !== null) take(last);
+  options.onChunk();
 }
 
 function takeLine(options: ReadOptions, position: number, bytes: Buffer): void {
@@ -74,7 +79,7 @@ function takeLine(options: ReadOptions, position: number, bytes: Buffer): void {
     const error = itemError('invalid_request', 'The line is not a request.');
     const header = { i: index, c: customId, ok: false, st: 0, a: 0, ms: 0, r: '', e: error };
     run.undecided -= 1;
-    run.settler.add(encodeSegmentLine(header, new Uint8Array(0)));
+    run.settler.add(lineOf(header, new Uint8Array(0)));
     return;
   }
   const history = memory.recall(lease.job_id, index);

@@ -25,7 +25,7 @@ function setUp(answers: (Error | undefined)[] = []) {
     onTrouble: () => events.push('trouble'),
   });
   const add = (count: number, text = 'x') => {
-    for (let line = 0; line < count; line += 1) settler.add(Buffer.from(text));
+    for (let line = 0; line < count; line += 1) settler.add([Buffer.from(text)]);
   };
   return { clock, segments, events, settler, add };
 }
@@ -95,7 +95,7 @@ describe('outcomes of a shard', () => {
 
   test('that are large go in several segments', async () => {
     const { segments, settler } = setUp();
-    for (let line = 0; line < 5; line += 1) settler.add(Buffer.alloc(7 * 1024 * 1024));
+    for (let line = 0; line < 5; line += 1) settler.add([Buffer.alloc(7 * 1024 * 1024)]);
     await settler.flush();
     expect(segments.every((segment) => segment.length <= 16 * 1024 * 1024)).toBe(true);
     expect(segments.join('').length).toBe(35 * 1024 * 1024);

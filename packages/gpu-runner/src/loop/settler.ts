@@ -11,6 +11,9 @@ const FLUSH_INTERVAL_MS = 1_000;
 const SPACING_MS = 500;
 const BACKOFF_CEILINGS_MS = [200, 400, 800, 1_600, 3_200, 5_000];
 
+/** A line of a segment in pieces: they are copied once, when the segment is made up. */
+export type OutcomeLine = readonly Uint8Array[];
+
 export interface SettlerOptions {
   readonly settle: (segment: Uint8Array) => Promise<SettleResponse>;
   readonly clock: Clock;
@@ -29,7 +32,7 @@ export interface SettlerOptions {
  */
 export class Settler {
   readonly #options: SettlerOptions;
-  #pending: Uint8Array[] = [];
+  #pending: OutcomeLine[] = [];
   #pendingBytes = 0;
   #sending = 0;
   #urgent = false;
@@ -49,10 +52,10 @@ export class Settler {
     return this.#pending.length + this.#sending;
   }
 
-  add(line: Uint8Array): void {
+  add(line: OutcomeLine): void {
     if (this.#stopped.signal.aborted) return;
     this.#pending.push(line);
-    this.#pendingBytes += line.length;
+    this.#pendingBytes += bytesOf(line);
     if (this.#due) this.#start();
     else if (this.#cancelTimer === null || this.#pending.length === FLUSH_LINES) this.#schedule();
   }
@@ -105,20 +108,21 @@ export class Settler {
       const lines = this.#takeSegment();
       if (this.#pending.length === 0) this.#urgent = false;
       this.#sending = lines.length;
-      await this.#deliver(Buffer.concat(lines), lines.length);
+      await this.#deliver(Buffer.concat(lines.flat()), lines.length);
       this.#sending = 0;
     }
     if (this.#pending.length > 0 && !this.#stopped.signal.aborted) this.#schedule();
   }
 
-  #takeSegment(): Uint8Array[] {
+  #takeSegment(): OutcomeLine[] {
     this.#segmentAtMs = this.#options.clock.nowMs();
     let count = 0;
     let bytes = 0;
     for (const line of this.#pending) {
-      if (count > 0 && bytes + line.length > SEGMENT_BYTES) break;
+      const length = bytesOf(line);
+      if (count > 0 && bytes + length > SEGMENT_BYTES) break;
       count += 1;
-      bytes += line.length;
+      bytes += length;
     }
     this.#pendingBytes -= bytes;
     return this.#pending.splice(0, count);
@@ -156,4 +160,10 @@ export class Settler {
       this.#stopped.signal.addEventListener('abort', end);
     });
   }
+}
+
+function bytesOf(line: OutcomeLine): number {
+  let bytes = 0;
+  for (const piece of line) bytes += piece.length;
+  return bytes;
 }

@@ -23,6 +23,8 @@ export interface Member {
   readonly keyEnd: number;
   readonly valueStart: number;
   readonly valueEnd: number;
+  /** Members of the value; `null` when it is no object, or nobody asked. */
+  readonly members: readonly Member[] | null;
 }
 
 function skipSpace(bytes: Uint8Array, from: number): number {
@@ -84,33 +86,62 @@ function skipValue(bytes: Uint8Array, start: number): number {
   return at === start ? -1 : at;
 }
 
-/** Members of the object that starts at or after `from`; `null` when there is no well-formed object. */
-export function scanObject(bytes: Uint8Array, from = 0): Member[] | null {
+/** An object whose members were found. */
+export interface ScannedObject {
+  readonly members: readonly Member[];
+  /** Offset after its closing brace. */
+  readonly end: number;
+}
+
+/**
+ * Members of the object that starts at or after `from`; `null` when there is no well-formed object.
+ * @param inner Key of a member whose own members are wanted as well: its bytes are then gone through only once.
+ */
+export function scanObject(
+  bytes: Uint8Array,
+  from = 0,
+  inner: Uint8Array | null = null,
+): ScannedObject | null {
   const members: Member[] = [];
   let at = skipSpace(bytes, from);
   if (bytes[at] !== OPEN_BRACE) return null;
   at = skipSpace(bytes, at + 1);
-  if (bytes[at] === CLOSE_BRACE) return members;
+  if (bytes[at] === CLOSE_BRACE) return { members, end: at + 1 };
   while (bytes[at] === QUOTE) {
     const keyStart = at + 1;
     const afterKey = skipString(bytes, at);
     if (afterKey === -1) return null;
+    const keyEnd = afterKey - 1;
     at = skipSpace(bytes, afterKey);
     if (bytes[at] !== COLON) return null;
     const valueStart = skipSpace(bytes, at + 1);
-    const valueEnd = skipValue(bytes, valueStart);
+    const scanned =
+      inner !== null && isKey(bytes, keyStart, keyEnd, inner) ? scanObject(bytes, valueStart) : null;
+    const valueEnd = scanned === null ? skipValue(bytes, valueStart) : scanned.end;
     if (valueEnd === -1) return null;
-    members.push({ keyStart, keyEnd: afterKey - 1, valueStart, valueEnd });
+    members.push({ keyStart, keyEnd, valueStart, valueEnd, members: scanned?.members ?? null });
     at = skipSpace(bytes, valueEnd);
-    if (bytes[at] === CLOSE_BRACE) return members;
+    if (bytes[at] === CLOSE_BRACE) return { members, end: at + 1 };
     if (bytes[at] !== COMMA) return null;
     at = skipSpace(bytes, at + 1);
   }
   return null;
 }
 
-/** The member's key; `null` when it holds an escape, which only a parser reads right. */
-export function memberKey(bytes: Buffer, member: Member): string | null {
-  for (let at = member.keyStart; at < member.keyEnd; at += 1) if (bytes[at] === BACKSLASH) return null;
-  return bytes.toString('utf8', member.keyStart, member.keyEnd);
+function isKey(bytes: Uint8Array, start: number, end: number, key: Uint8Array): boolean {
+  if (end - start !== key.length) return false;
+  for (let at = 0; at < key.length; at += 1) if (bytes[start + at] !== key[at]) return false;
+  return true;
+}
+
+/** True when the member has this key, as it stands in the text. */
+export const hasKey = (bytes: Uint8Array, { keyStart, keyEnd }: Member, key: Uint8Array): boolean =>
+  isKey(bytes, keyStart, keyEnd, key);
+
+/** True when a key holds an escape, which only a parser reads right. */
+export function hasEscapedKey(bytes: Uint8Array, members: readonly Member[]): boolean {
+  for (const { keyStart, keyEnd } of members) {
+    for (let at = keyStart; at < keyEnd; at += 1) if (bytes[at] === BACKSLASH) return true;
+  }
+  return false;
 }

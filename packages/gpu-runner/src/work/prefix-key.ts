@@ -8,7 +8,7 @@ const PROMPT_MEMBERS = ['system', 'instructions', 'messages', 'prompt', 'input']
 /** A hash of the first KiB of a body's prompt: equal for prompts that begin alike. Cheap, and no more than a hint. */
 export function prefixKeyOf(body: Uint8Array): number {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  const members = scanObject(bytes) ?? [];
+  const members = scanObject(bytes)?.members ?? [];
   let hash = 0x811c9dc5;
   let left = PREFIX_BYTES;
   for (const name of PROMPT_MEMBERS) {

@@ -1,4 +1,4 @@
-import { type Member, memberKey, scanObject } from './json-scan.js';
+import { hasEscapedKey, hasKey, type Member, scanObject } from './json-scan.js';
 
 /** What a job adds to each of its bodies. */
 export interface BodyDefaults {
@@ -22,56 +22,53 @@ export function requestLineReader(defaults: BodyDefaults): (line: Buffer) => Req
   const merged: Record<string, unknown> = { ...defaults.members };
   if (defaults.model !== null && merged.model === undefined) merged.model = defaults.model;
   const additions = Object.entries(merged).map(([key, value]) => ({
-    key,
+    key: Buffer.from(JSON.stringify(key).slice(1, -1)),
     text: `${JSON.stringify(key)}:${JSON.stringify(value)}`,
   }));
   return (line) => readFast(line, additions) ?? readSlowly(line, merged);
 }
 
 interface Addition {
-  readonly key: string;
+  readonly key: Buffer;
   readonly text: string;
 }
 
+const CUSTOM_ID = Buffer.from('custom_id');
+const URL_KEY = Buffer.from('url');
+const BODY = Buffer.from('body');
+const STREAM = Buffer.from('stream');
+
 /** Bytes pass through untouched; missing defaults are written after the opening brace. `null`: take the slow way. */
 function readFast(line: Buffer, additions: readonly Addition[]): RequestLine | null {
-  const members = scanObject(line);
-  if (members === null) return null;
+  const scanned = scanObject(line, 0, BODY);
+  if (scanned === null || hasEscapedKey(line, scanned.members)) return null;
   let customId: string | null = null;
   let url: string | null = null;
   let body: Member | null = null;
-  for (const member of members) {
-    const key = memberKey(line, member);
-    if (key === null) return null;
-    if (key === 'custom_id') customId = textOf(line, member);
-    else if (key === 'url') url = textOf(line, member);
-    else if (key === 'body') body = member;
+  for (const member of scanned.members) {
+    if (hasKey(line, member, CUSTOM_ID)) customId = textOf(line, member);
+    else if (hasKey(line, member, URL_KEY)) url = textOf(line, member);
+    else if (hasKey(line, member, BODY)) body = member;
   }
   if (body === null) return null;
-  const bytes = line.subarray(body.valueStart, body.valueEnd);
-  const completed = completeBody(bytes, additions);
+  const completed = completeBody(line, body, additions);
   return completed === null ? null : { customId, url, body: completed };
 }
 
-function completeBody(body: Buffer, additions: readonly Addition[]): Buffer | null {
-  const members = scanObject(body);
-  if (members === null) return null;
-  const present = new Set<string>();
-  for (const member of members) {
-    const key = memberKey(body, member);
-    if (
-      key === null ||
-      (key === 'stream' && body.toString('utf8', member.valueStart, member.valueEnd) === 'true')
-    ) {
-      return null;
-    }
-    present.add(key);
-  }
-  const missing = additions.filter((addition) => !present.has(addition.key));
-  if (missing.length === 0) return body;
-  const prefix = `{${missing.map((addition) => addition.text).join(',')}${members.length > 0 ? ',' : ''}`;
-  return Buffer.concat([Buffer.from(prefix), body.subarray(body.indexOf('{') + 1)]);
+function completeBody(line: Buffer, body: Member, additions: readonly Addition[]): Buffer | null {
+  const { members, valueStart, valueEnd } = body;
+  if (members === null || hasEscapedKey(line, members) || asksForStream(line, members)) return null;
+  const missing = additions.filter(({ key }) => !members.some((member) => hasKey(line, member, key)));
+  if (missing.length === 0) return line.subarray(valueStart, valueEnd);
+  const prefix = `{${missing.map(({ text }) => text).join(',')}${members.length > 0 ? ',' : ''}`;
+  return Buffer.concat([Buffer.from(prefix), line.subarray(valueStart + 1, valueEnd)]);
 }
+
+const asksForStream = (line: Buffer, members: readonly Member[]): boolean =>
+  members.some(
+    (member) =>
+      hasKey(line, member, STREAM) && line.toString('latin1', member.valueStart, member.valueEnd) === 'true',
+  );
 
 function textOf(line: Buffer, member: Member): string | null {
   const value: unknown = JSON.parse(line.toString('utf8', member.valueStart, member.valueEnd));
