@@ -3,11 +3,12 @@ import {
   control,
   type EngineGauges,
   initialWindow,
+  searches,
   type WindowSample,
   type WindowState,
   windowOf,
 } from '../window/controller.js';
-import type { Verdict } from './classify.js';
+import type { Success, Verdict } from './classify.js';
 
 export interface WindowLimits {
   /** Requests in flight; `null`: steered. */
@@ -56,10 +57,8 @@ export class EngineLoad {
   note(verdict: Verdict): void {
     if (verdict.ok) {
       this.#completions += 1;
-      if (verdict.usage === undefined) return;
-      const [input, , output] = verdict.usage;
-      this.#outputTokens += output;
-      this.#itemTokens = 0.95 * (this.#itemTokens ?? input + output) + 0.05 * (input + output);
+      if (verdict.usage !== undefined) this.#measure(verdict.usage);
+      if (searches(this.#state)) this.tick();
     } else if (verdict.code === 'engine_overloaded') {
       this.#rejections += 1;
       if (verdict.retryAfterMs !== null)
@@ -67,6 +66,11 @@ export class EngineLoad {
       // Refusals act at once: the requests after them would only be refused as well.
       this.tick();
     } else if (verdict.code === 'item_timeout') this.#timeouts += 1;
+  }
+
+  #measure([input, , output]: NonNullable<Success['usage']>): void {
+    this.#outputTokens += output;
+    this.#itemTokens = 0.95 * (this.#itemTokens ?? input + output) + 0.05 * (input + output);
   }
 
   /** New gauges, and how long it took to read them. */

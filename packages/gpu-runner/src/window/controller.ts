@@ -1,4 +1,4 @@
-import { controlBlind, type Probe, probeFrom } from './blind.js';
+import { controlBlind, type Probe, probeFrom, refuseBlind } from './blind.js';
 
 /**
  * How many requests a runner keeps in flight at one engine: a pure function of state and sample. It follows the
@@ -109,6 +109,9 @@ export interface WindowState {
 
 export const windowOf = (state: WindowState): number => Math.max(1, Math.floor(state.limit));
 
+/** True while the window is searched for by what is answered: then each answer is a reason for a step. */
+export const searches = (state: WindowState): boolean => !state.informed && state.probe.mode !== 'settled';
+
 /** The window before anything is known. */
 export function initialWindow(nowMs: number): WindowState {
   const probe = probeFrom(START_LEVEL, nowMs);
@@ -150,7 +153,7 @@ function sharedCeiling({ gauges, maxSequences, reserve }: WindowSample): number 
 function controlled(state: WindowState, sample: WindowSample): WindowState {
   const { gauges } = sample;
   const next = counted({ ...state, sampledAtMs: sample.nowMs }, sample);
-  if (sample.rejections > 0) return refused(next, sample);
+  if (sample.rejections > 0) return state.informed ? refused(next, sample) : refusedBlind(next, sample);
   const fresh = gauges !== null && sample.nowMs - sample.gaugesAtMs <= STALE_INTERVALS * SAMPLE_INTERVAL_MS;
   if (!fresh) return state.informed && gauges !== null ? next : blind(next, sample);
   const seen = {
@@ -313,8 +316,17 @@ function shrunk(state: WindowState, nowMs: number, limit: number, cooldownMs: nu
 function blind(state: WindowState, sample: WindowSample): WindowState {
   // An engine that fell silent keeps the window it had.
   const before = state.informed ? probeFrom(state.limit, sample.nowMs) : state.probe;
-  const probe = controlBlind(before, sample);
-  return { ...state, informed: false, probe, limit: Math.min(WINDOW_MAX, probe.level) };
+  return probing(state, controlBlind(before, sample));
 }
+
+const refusedBlind = (state: WindowState, sample: WindowSample): WindowState =>
+  probing(state, refuseBlind(state.probe, sample, state));
+
+const probing = (state: WindowState, probe: Probe): WindowState => ({
+  ...state,
+  informed: false,
+  probe,
+  limit: Math.min(WINDOW_MAX, probe.level),
+});
 
 const clamp = (value: number, low: number, high: number): number => Math.max(low, Math.min(high, value));
