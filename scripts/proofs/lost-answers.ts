@@ -20,7 +20,7 @@ export class Lanes {
   readonly #proxies: FaultProxy[] = [];
 
   async open(target: string): Promise<void> {
-    const count = Math.min(MOST_LANES, Math.max(10, Math.ceil(CUTS / 25)));
+    const count = Math.min(MOST_LANES, CUTS);
     for (let lane = 0; lane < count; lane += 1) this.#proxies.push(await startFaultProxy({ target }));
   }
 
