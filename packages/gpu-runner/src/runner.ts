@@ -11,6 +11,7 @@ import { LeaseKeeper } from './loop/lease-keeper.js';
 import { type MetricsServer, startMetricsServer } from './metrics-server.js';
 import { type OfferSource, openOfferSubscriber } from './offers.js';
 import { ServerClient } from './server/client.js';
+import { OutageWaits } from './server/outage-waits.js';
 import { runSession, type Welcome } from './server/session.js';
 import { RateMeter, RunnerStats } from './stats.js';
 import { RUNNER_VERSION } from './version.js';
@@ -86,6 +87,7 @@ class RunnerProcess implements Runner {
   readonly #logger: RunnerLogger;
   readonly #server: ServerClient;
   readonly #memory = new ItemMemory();
+  readonly #waits: OutageWaits;
   readonly #rate: RateMeter;
   readonly #stopping = new AbortController();
   readonly #hurry = new AbortController();
@@ -108,6 +110,7 @@ class RunnerProcess implements Runner {
     this.#random = dependencies.random ?? Math.random;
     this.#logger = dependencies.logger ?? createLogger(config.logLevel);
     this.#rate = new RateMeter(this.#clock.nowMs());
+    this.#waits = new OutageWaits(this.#clock);
     this.#server = new ServerClient({ ...config, runnerId: this.runnerId });
     this.done = new Promise((resolve, reject) => {
       this.#finish = (error) => (error === undefined ? resolve() : reject(error));
@@ -154,6 +157,7 @@ class RunnerProcess implements Runner {
       leases,
       memory: this.#memory,
       clock: this.#clock,
+      waits: this.#waits,
       random: this.#random,
       stats: this.stats,
       logger: this.#logger,
@@ -229,6 +233,7 @@ class RunnerProcess implements Runner {
       ...shared,
       server: this.#server,
       dispatcher,
+      waits: this.#waits,
       memory: this.#memory,
       report: () => this.report(),
     });
@@ -247,6 +252,7 @@ class RunnerProcess implements Runner {
         report: () => this.report(),
         onWelcome: (welcome) => {
           this.#welcome = welcome;
+          this.#waits.end();
           void this.#feeder?.rejoin();
           resolve(welcome);
         },

@@ -47,6 +47,7 @@ export interface OfferSubscription {
    * Stops and starts delivery: a full runner pauses. Takes effect for offers not yet handed to the handler. Idempotent.
    */
   pause(): void;
+  /** Also ends the waits between deliveries and between questions: whoever resumes has room, and news, now. */
   resume(): void;
   health(): TransportHealth;
   /** Leaves the group. Offers whose handler has not answered may be delivered again, to anybody. */

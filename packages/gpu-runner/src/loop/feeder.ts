@@ -4,6 +4,7 @@ import type { Clock } from '../clock.js';
 import type { Engine } from '../engine/engine.js';
 import { type RunnerLogger, reasonOf } from '../logger.js';
 import { type ServerClient, ServerError } from '../server/client.js';
+import type { OutageWaits } from '../server/outage-waits.js';
 import type { RunnerStats } from '../stats.js';
 import type { ItemMemory } from '../work/item.js';
 import type { Dispatcher } from './dispatcher.js';
@@ -18,6 +19,7 @@ export interface FeederOptions {
   readonly leases: LeaseKeeper;
   readonly memory: ItemMemory;
   readonly clock: Clock;
+  readonly waits: OutageWaits;
   readonly random: () => number;
   readonly stats: RunnerStats;
   readonly logger: RunnerLogger;
@@ -90,9 +92,10 @@ export class Feeder {
     return this.#membership;
   }
 
-  /** Undoes `leave`; without one it does nothing. */
+  /** The control plane is back: undoes `leave`, and what waits for it is delivered, or asked for, at once. */
   rejoin(): Promise<unknown> {
     this.#away = false;
+    for (const group of this.#groups) if (!group.paused) group.subscription?.resume();
     this.#membership = this.#membership.then(() =>
       Promise.allSettled(this.#groups.map((group) => this.#subscribe(group))),
     );

@@ -8,6 +8,7 @@ import type {
 import { type Clock, sleep } from '../clock.js';
 import { type RunnerLogger, reasonOf } from '../logger.js';
 import { type ServerClient, ServerError } from '../server/client.js';
+import type { OutageWaits } from '../server/outage-waits.js';
 import type { RunnerStats } from '../stats.js';
 import type { ItemMemory } from '../work/item.js';
 import { ShardRun } from '../work/shard-run.js';
@@ -19,6 +20,7 @@ export interface LeaseKeeperOptions {
   readonly dispatcher: Pick<Dispatcher, 'dropWaiting' | 'abortInFlight' | 'fill'>;
   readonly memory: ItemMemory;
   readonly clock: Clock;
+  readonly waits: OutageWaits;
   readonly random: () => number;
   readonly stats: RunnerStats;
   readonly logger: RunnerLogger;
@@ -52,10 +54,11 @@ export class LeaseKeeper {
 
   /** Takes a lease that was asked for at `claimedAtMs`. */
   open(lease: Lease, claimedAtMs: number): ShardRun {
-    const { server, clock, random, stats } = this.#options;
+    const { server, clock, waits, random, stats } = this.#options;
     const settler = new Settler({
       settle: (segment) => server.settle(lease.shard_id, lease.epoch, segment),
       clock,
+      waits,
       random,
       onSettled: (response) => {
         stats.settles += 1;

@@ -1,6 +1,6 @@
 import { itemError } from '@batch-infer/contracts';
-import { type Clock, sleep } from '../clock.js';
 import { ServerError } from '../server/client.js';
+import type { OutageWaits } from '../server/outage-waits.js';
 import type { ItemMemory, WorkItem } from '../work/item.js';
 import { LineSplitter } from '../work/line-splitter.js';
 import { requestLineReader } from '../work/request-line.js';
@@ -11,7 +11,7 @@ export interface ReadOptions {
   readonly run: ShardRun;
   readonly lines: (signal: AbortSignal) => Promise<AsyncIterable<Buffer>>;
   readonly memory: ItemMemory;
-  readonly clock: Clock;
+  readonly waits: OutageWaits;
   readonly random: () => number;
   readonly onItem: (item: WorkItem) => void;
   /** Called behind the items of every chunk. */
@@ -27,7 +27,7 @@ const BACKOFF_CEILINGS_MS = [200, 400, 800, 1_600, 3_000];
  * @throws {ServerError} when the control plane refuses for good, `lease_lost` among it.
  */
 export async function readItems(options: ReadOptions): Promise<number> {
-  const { run, clock } = options;
+  const { run, waits } = options;
   const signal = run.reading.signal;
   const progress = { position: 0 };
   for (let failures = 0; ; failures += 1) {
@@ -38,7 +38,8 @@ export async function readItems(options: ReadOptions): Promise<number> {
       if (!signal.aborted && error instanceof ServerError && !error.retryable) throw error;
     }
     const ceilingMs = BACKOFF_CEILINGS_MS[Math.min(failures, BACKOFF_CEILINGS_MS.length - 1)] ?? 0;
-    if (!(await sleep(clock, 50 + options.random() * ceilingMs, signal))) return progress.position;
+    await waits.wait(50 + options.random() * ceilingMs, signal);
+    if (signal.aborted) return progress.position;
   }
 }
 

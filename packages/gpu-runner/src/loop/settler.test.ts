@@ -2,6 +2,7 @@ import type { SettleResponse } from '@batch-infer/contracts/runner-protocol';
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../../test/manual-clock.js';
 import { ServerError } from '../server/client.js';
+import { OutageWaits } from '../server/outage-waits.js';
 import { Settler } from './settler.js';
 
 const TAKEN: SettleResponse = { accepted: 1, repeated: 0, shard_done: false, stop: false };
@@ -11,6 +12,7 @@ function setUp(answers: (Error | undefined)[] = []) {
   const clock = new ManualClock();
   const segments: string[] = [];
   const events: string[] = [];
+  const waits = new OutageWaits(clock);
   const settler = new Settler({
     settle: async (segment) => {
       segments.push(Buffer.from(segment).toString());
@@ -19,6 +21,7 @@ function setUp(answers: (Error | undefined)[] = []) {
       return TAKEN;
     },
     clock,
+    waits,
     random: () => 0.5,
     onSettled: (_response, lines) => events.push(`settled ${lines}`),
     onDropped: (why) => events.push(why),
@@ -27,7 +30,7 @@ function setUp(answers: (Error | undefined)[] = []) {
   const add = (count: number, text = 'x') => {
     for (let line = 0; line < count; line += 1) settler.add([Buffer.from(text)]);
   };
-  return { clock, segments, events, settler, add };
+  return { clock, waits, segments, events, settler, add };
 }
 
 const away = new ServerError(0, null, 'away');
@@ -74,6 +77,19 @@ describe('outcomes of a shard', () => {
     await clock.advance(10_000);
     expect(segments.slice(0, 3)).toEqual(Array.from({ length: 3 }, () => 'a'.repeat(64)));
     expect(events).toEqual(['trouble', 'trouble', 'settled 64', 'settled 2']);
+  });
+
+  test('are handed over in the moment the control plane is back', async () => {
+    const { clock, waits, events, add } = setUp(Array.from({ length: 6 }, () => away));
+    add(64);
+    // Six attempts: the next one would come more than two seconds later.
+    for (let tries = 1; tries <= 6; tries += 1) {
+      await clock.advance(tries === 1 ? 500 : 0);
+      expect(events).toHaveLength(tries);
+      waits.end();
+    }
+    await clock.advance(0);
+    expect(events.at(-1)).toBe('settled 64');
   });
 
   test('are dropped when the lease is lost', async () => {

@@ -1,6 +1,7 @@
 import type { SettleResponse } from '@batch-infer/contracts/runner-protocol';
 import type { Clock } from '../clock.js';
 import { ServerError } from '../server/client.js';
+import type { OutageWaits } from '../server/outage-waits.js';
 
 const FLUSH_LINES = 64;
 const FLUSH_BYTES = 4 * 1024 * 1024;
@@ -17,6 +18,7 @@ export type OutcomeLine = readonly Uint8Array[];
 export interface SettlerOptions {
   readonly settle: (segment: Uint8Array) => Promise<SettleResponse>;
   readonly clock: Clock;
+  readonly waits: OutageWaits;
   readonly random: () => number;
   readonly onSettled: (response: SettleResponse, lines: number) => void;
   /** `lost`: the lease is over; `refused`: the control plane will not take the segment. Pending outcomes are gone. */
@@ -145,20 +147,9 @@ export class Settler {
         this.#options.onTrouble(error);
       }
       const ceilingMs = BACKOFF_CEILINGS_MS[Math.min(failures, BACKOFF_CEILINGS_MS.length - 1)] ?? 0;
-      await this.#pause(50 + this.#options.random() * ceilingMs);
+      const delayMs = 50 + this.#options.random() * ceilingMs;
+      await this.#options.waits.wait(delayMs, this.#stopped.signal);
     }
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        this.#stopped.signal.removeEventListener('abort', end);
-        cancel();
-        resolve();
-      };
-      const cancel = this.#options.clock.after(delayMs, end);
-      this.#stopped.signal.addEventListener('abort', end);
-    });
   }
 }
 

@@ -60,6 +60,17 @@ describe('a session that is broken', () => {
     await stop();
   });
 
+  test('is back within half a second of a restart', async () => {
+    for (let downMs = 500; downMs < AWAY_MS - 500; downMs += 700) {
+      const { told, pass, stop, comeBack } = follow();
+      await pass(downMs);
+      comeBack();
+      await pass(500);
+      expect(told).toEqual(['welcome']);
+      await stop();
+    }
+  });
+
   test('says nothing of a short absence', async () => {
     const { told, pass, stop, comeBack } = follow();
     await pass(AWAY_MS / 2);

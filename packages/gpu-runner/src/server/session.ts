@@ -26,6 +26,8 @@ const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 2_000;
 /** Longer than a restart of the control plane takes. */
 export const AWAY_MS = 5_000;
+/** The longest wait before that: work stands still until the session is back. */
+const RESTART_BACKOFF_MS = 500;
 /** A session that says nothing for so long is taken for dead. */
 const SILENCE_MS = 60_000;
 
@@ -37,6 +39,7 @@ export async function runSession(options: SessionOptions): Promise<void> {
   const { clock, logger, signal } = options;
   let failures = 0;
   let cancelAway: (() => void) | null = null;
+  let brokenAtMs = clock.nowMs();
   signal.addEventListener('abort', () => cancelAway?.(), { once: true });
   while (!signal.aborted) {
     try {
@@ -57,8 +60,12 @@ export async function runSession(options: SessionOptions): Promise<void> {
         );
       }
     }
-    cancelAway ??= clock.after(AWAY_MS, options.onAway);
-    const capMs = Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** failures);
+    if (cancelAway === null) {
+      brokenAtMs = clock.nowMs();
+      cancelAway = clock.after(AWAY_MS, options.onAway);
+    }
+    const longestMs = clock.nowMs() - brokenAtMs < AWAY_MS ? RESTART_BACKOFF_MS : LAST_BACKOFF_MS;
+    const capMs = Math.min(longestMs, FIRST_BACKOFF_MS * 2 ** failures);
     failures += 1;
     await sleep(clock, capMs / 2 + (options.random() * capMs) / 2, signal);
   }

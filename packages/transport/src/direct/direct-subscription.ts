@@ -23,6 +23,8 @@ export class DirectSubscription implements OfferSubscription {
   #polling: AbortController | null = null;
   #paused: boolean;
   #wake: () => void = () => {};
+  /** Ends the wait under way, by its end or by a resume. */
+  #endWait: () => void = () => {};
   #failures = 0;
   #health: TransportHealth;
 
@@ -41,6 +43,7 @@ export class DirectSubscription implements OfferSubscription {
   resume(): void {
     this.#paused = false;
     this.#wake();
+    this.#endWait();
   }
 
   health(): TransportHealth {
@@ -116,6 +119,9 @@ export class DirectSubscription implements OfferSubscription {
   }
 
   async #sleep(delayMs: number): Promise<void> {
-    await delay(delayMs, null, { signal: this.#closing.signal }).catch(() => {});
+    const ended = new AbortController();
+    this.#endWait = () => ended.abort();
+    const signal = AbortSignal.any([this.#closing.signal, ended.signal]);
+    await delay(delayMs, null, { signal }).catch(() => {});
   }
 }
