@@ -1,14 +1,11 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { freePort, MODEL, ProofStack, until } from '../proofs/harness.js';
 import { pythonClients } from './install.js';
+import { runPython } from './python-programs.js';
 
-const run = promisify(execFile);
-const programs = fileURLToPath(new URL('./programs/', import.meta.url));
 const stack = new ProofStack();
 
 beforeAll(async () => {
@@ -18,44 +15,6 @@ beforeAll(async () => {
 
 afterAll(() => stack.close());
 
-const lastLine = (text: string): unknown => JSON.parse(text.trim().split('\n').at(-1) ?? '');
-
-describe('inspect_ai, unmodified', () => {
-  let bin: string;
-
-  beforeAll(async () => {
-    bin = await pythonClients('requirements-inspect.txt');
-  }, 700_000);
-
-  it.each([
-    ['anthropic', () => ({ ANTHROPIC_BASE_URL: stack.url, ANTHROPIC_API_KEY: 'none' }), []],
-    [
-      'openai',
-      () => ({ OPENAI_BASE_URL: `${stack.url}/v1`, OPENAI_API_KEY: 'none' }),
-      ['-M', 'responses_api=false'],
-    ],
-  ] as const)('evaluates in batches over %s', async (provider, environment, options) => {
-    const words = [
-      'eval',
-      'inspect_task.py',
-      '--model',
-      `${provider}/${MODEL}`,
-      '--batch',
-      '--display',
-      'plain',
-    ];
-    const { stdout } = await run(
-      join(bin, 'inspect'),
-      [...words, '--log-dir', join(stack.folder, 'logs'), ...options],
-      {
-        cwd: programs,
-        env: { ...process.env, ...environment() },
-      },
-    );
-    expect(stdout).toMatch(/accuracy\s+1\.000/);
-  });
-});
-
 describe('clients of openai 2', () => {
   let bin: string;
 
@@ -64,11 +23,7 @@ describe('clients of openai 2', () => {
   }, 700_000);
 
   it('autobatcher gathers single calls into a batch', async () => {
-    const { stdout } = await run(join(bin, 'python3'), [
-      join(programs, 'autobatcher_map.py'),
-      `${stack.url}/v1`,
-    ]);
-    expect(lastLine(stdout)).toEqual(
+    expect(await runPython({ bin, program: 'autobatcher_map.py', words: [`${stack.url}/v1`] })).toEqual(
       Array.from({ length: 8 }, (_, index) => expect.stringContaining(`auto-${index} says so`)),
     );
   });
@@ -97,9 +52,8 @@ describe('clients of openai 2', () => {
       const answer = await fetch(`http://127.0.0.1:${port}/health/liveliness`);
       return answer.ok ? true : null;
     });
-    const words = [join(programs, 'litellm_batch.py'), `http://127.0.0.1:${port}/v1`, key];
-    const { stdout } = await run(join(bin, 'python3'), words);
-    expect(lastLine(stdout)).toEqual({
+    const words = [`http://127.0.0.1:${port}/v1`, key];
+    expect(await runPython({ bin, program: 'litellm_batch.py', words })).toEqual({
       status: 'completed',
       ids: Array.from({ length: 10 }, (_, index) => `lite-${index}`),
     });

@@ -8,7 +8,7 @@ import { type ProofStack, until } from '../proofs/harness.js';
 const run = promisify(execFile);
 
 /** Where the programs lie. */
-export const programs = fileURLToPath(new URL('./programs/', import.meta.url));
+const programs = fileURLToPath(new URL('./programs/', import.meta.url));
 
 export interface PythonRun {
   /** Of the virtual environment. */
