@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { type FailureCode, toSingleLine } from '@batch-infer/contracts';
 import { endingOf, isJsonObject, type Json, parseJsonObject, type Usage, usageOf } from './answer.js';
 import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
+import { withWholeUsage } from './response-usage.js';
 
 /** The engine's answer as it goes into a segment. */
 export interface Success {
@@ -28,6 +29,8 @@ export interface Failure {
 
 /** A judged reply; `null` for one that we ended ourselves. */
 export type Verdict = Success | Failure;
+
+const RESPONSES_PATH = '/v1/responses';
 
 const EMPTY = new Uint8Array(0);
 
@@ -72,16 +75,18 @@ function classifySuccess(path: string, reply: EngineAnswer): Verdict {
     return { ...classifyError({ ...reply, status: code }), status };
   }
   const ending = endingOf(path, answer);
-  if (ending === 'complete')
-    return { ok: true, status, body: lineOf(reply.body, text), usage: usageOf(answer) };
+  if (ending === 'complete') {
+    const whole = path === RESPONSES_PATH ? withWholeUsage(text, answer) : text;
+    return { ok: true, status, body: lineOf(reply.body, text, whole), usage: usageOf(answer) };
+  }
   // A partial answer is never a result, and never shown as one.
   if (ending === 'aborted') return failure('engine_aborted', { status });
   return failure(ending === 'failed' ? 'engine_error' : 'invalid_response', { status });
 }
 
-/** The bytes as they came when they are one safe line already; else rewritten. */
-function lineOf(bytes: Buffer, text: string): Uint8Array {
-  const line = toSingleLine(text);
+/** The bytes as they came when their text is one safe line already and nothing of it is to be changed; else rewritten. */
+function lineOf(bytes: Buffer, text: string, changed: string = text): Uint8Array {
+  const line = toSingleLine(changed);
   return line === text && isUtf8(bytes) ? bytes : Buffer.from(line);
 }
 
