@@ -118,6 +118,7 @@ function jobOf(inputBlobKey: string): Parameters<WorkPlans['make']>[0]['job'] {
     total: items,
     succeeded: 0,
     failed: 0,
+    reused: 0,
     cancelled: 0,
     expired: 0,
     usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },

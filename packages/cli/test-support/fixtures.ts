@@ -14,6 +14,7 @@ export function job(changes: Partial<Job> = {}): Job {
     models: ['m'],
     priority: 'normal',
     counts: { total: 10, queued: 10, running: 0, succeeded: 0, failed: 0, cancelled: 0, expired: 0 },
+    reusedItems: 0,
     progress: { itemsPerSecond: 0, outputTokensPerSecond: 0, etaSeconds: null },
     queue: { position: null, waitingFor: [] },
     usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 },

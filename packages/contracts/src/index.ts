@@ -1,4 +1,5 @@
 /** The words, free of zod and of I/O. Wire formats stand in the subpaths `native`, `openai`, `runner-protocol` and `jsonl`. */
+export * from './determined.js';
 export * from './endpoints.js';
 export * from './error-codes.js';
 export * from './failures.js';

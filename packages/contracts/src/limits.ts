@@ -91,6 +91,13 @@ export const LIMITS = {
   /** Longest life of an API key that expires; how long an old key may go on beside its successor. */
   apiKeyLifeMaxMs: 3_650 * 24 * 3_600_000,
   apiKeyOverlapMaxMs: 30 * 24 * 3_600_000,
+  /** How old an answer may be that `reuse: "project"` takes over, in seconds. */
+  reuseMaxAgeMinSeconds: 60,
+  reuseMaxAgeMaxSeconds: 2_592_000,
+  reuseMaxAgeDefaultSeconds: 86_400,
+  /** Earlier jobs, and requests of them, that are looked through for a job's answers: the newest. */
+  reuseSearchJobs: 1_000,
+  reuseSearchItems: 10_000_000,
   /** Longest retry hint that real SDKs obey. */
   retryAfterMaxSeconds: 60,
 } as const;

@@ -26,6 +26,9 @@ export const metadata = z
     error: `must have at most ${LIMITS.metadataPairs} pairs`,
   });
 
+/** Among which requests identical ones may share an answer. */
+export const REUSE_SCOPES = ['none', 'job', 'project'] as const;
+
 /** Options of a job, the same for all four ways of handing work over. */
 export const jobOptions = z.object({
   /** Default endpoint of lines without `url`. */
@@ -43,8 +46,17 @@ export const jobOptions = z.object({
   metadata: metadata.optional(),
   /** `auto`: items run in the order in which engines get through them fastest; `input`: as they stand in the input. */
   plan_order: z.enum(['auto', 'input']).optional(),
-  /** `job`: identical requests whose answer is determined (temperature 0, a seed, embeddings) may be run once. */
-  reuse: z.enum(['none', 'job']).optional(),
+  /**
+   * `job`: identical requests whose answer is determined (temperature 0, a seed, embeddings) may be run once. `project`:
+   * also, answers of earlier jobs of the project that said so are taken over.
+   */
+  reuse: z.enum(REUSE_SCOPES).optional(),
+  /** With `reuse: "project"`: how old an answer may be, in seconds; without it, a day. */
+  reuse_max_age_seconds: z
+    .int()
+    .min(LIMITS.reuseMaxAgeMinSeconds)
+    .max(LIMITS.reuseMaxAgeMaxSeconds)
+    .optional(),
   /** Who is told of its end. */
   webhook: jobWebhook.optional(),
   /** How long the output and error files are kept behind their creation, in seconds; without it, until deleted. */
@@ -135,6 +147,8 @@ export const job = z.object({
   models: z.array(z.string()),
   priority: z.enum(PRIORITIES),
   counts: jobCounts,
+  /** Of the succeeded items, those that took over the answer of an earlier job (`reuse: "project"`). */
+  reused_items: z.int(),
   progress: z.object({
     items_per_second: z.number(),
     output_tokens_per_second: z.number(),
@@ -202,8 +216,11 @@ export const resultLine = z.object({
   usage: usage.optional(),
   /** Present when `status` is not `succeeded`. */
   error: itemError.optional(),
+  /** 0 for an item that took over an answer, and for one that was never run. */
   attempts: z.int(),
   latency_ms: z.number().optional(),
+  /** The job that ran the request, where an earlier job's answer was taken over. */
+  reused_from: z.string().optional(),
   /** Present with `order=completion`: pass it as `after` to go on behind this line. */
   cursor: z.string().optional(),
 });

@@ -1,5 +1,13 @@
 import type { ItemError } from './failures.js';
 
+/** Where an answer that was taken over comes from: the job whose runner got it, and when it was settled. */
+export interface AnswerOrigin {
+  /** Job id. */
+  readonly j: string;
+  /** Epoch milliseconds. */
+  readonly t: number;
+}
+
 /**
  * One line of a segment: what a runner hands over for one ended item.
  *
@@ -28,6 +36,8 @@ export interface SegmentHeader {
   readonly u?: readonly [number, number, number, number];
   /** Why the item failed; present exactly when `ok` is false. */
   readonly e?: ItemError;
+  /** Present where an earlier job's answer was taken over; written by the control plane only. */
+  readonly f?: AnswerOrigin;
 }
 
 export const SEGMENT_TAB = 0x09;

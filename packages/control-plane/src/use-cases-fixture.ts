@@ -143,6 +143,7 @@ export async function openUseCases(
       total: items,
       succeeded: 0,
       failed: 0,
+      reused: 0,
       cancelled: 0,
       expired: 0,
       usage: NO_USAGE,

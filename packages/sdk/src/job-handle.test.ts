@@ -101,6 +101,19 @@ describe('wait', () => {
 });
 
 describe('results', () => {
+  it('says whose answer an item took over', async () => {
+    await using server = await FakeServer.start((_request, response) => {
+      response
+        .writeHead(200, ndjson)
+        .end(resultLine(0, { attempts: 0, reused_from: 'job_0' }) + resultLine(1));
+    });
+    const results = await collect(handleOf(server).results());
+    expect(results.map(({ attempts, reusedFrom }) => [attempts, reusedFrom])).toEqual([
+      [0, 'job_0'],
+      [1, null],
+    ]);
+  });
+
   it('gives failed items as values', async () => {
     await using server = await FakeServer.start((_request, response) => {
       response.writeHead(200, ndjson).end(resultLine(0, { latency_ms: 12 }) + failedLine(1));

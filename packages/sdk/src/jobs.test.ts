@@ -27,6 +27,8 @@ describe('submit', () => {
       completionWindow: '2h',
       itemTimeoutMs: 5000,
       maxErrorRate: 0.1,
+      reuse: 'project',
+      reuseMaxAgeSeconds: 3600,
       metadata: { team: 'x' },
       items: [
         { customId: 'a', body: { messages: [] } },
@@ -44,6 +46,8 @@ describe('submit', () => {
       completion_window: '2h',
       item_timeout_ms: 5000,
       max_error_rate: 0.1,
+      reuse: 'project',
+      reuse_max_age_seconds: 3600,
       metadata: { team: 'x' },
       items: [
         { custom_id: 'a', body: { messages: [] } },

@@ -29,6 +29,8 @@ export function toJob(wire: WireJob): Job {
     models: wire.models,
     priority: wire.priority,
     counts: wire.counts,
+    // Servers of 0.1 before the reuse between jobs do not say.
+    reusedItems: wire.reused_items ?? 0,
     progress: {
       itemsPerSecond: wire.progress.items_per_second,
       outputTokensPerSecond: wire.progress.output_tokens_per_second,
@@ -59,6 +61,7 @@ export function toItemResult(wire: WireResultLine): ItemResult {
     customId: wire.custom_id,
     attempts: wire.attempts,
     latencyMs: wire.latency_ms ?? null,
+    reusedFrom: wire.reused_from ?? null,
     cursor: wire.cursor ?? null,
   };
   if (wire.status === 'succeeded') {
@@ -121,6 +124,7 @@ export function toWireOptions(options: JobOptions): WireJobOptions {
     defaults: options.defaults,
     plan_order: options.planOrder,
     reuse: options.reuse,
+    reuse_max_age_seconds: options.reuseMaxAgeSeconds,
     metadata: options.metadata,
     webhook: options.webhook,
     output_expires_after_seconds: options.outputExpiresAfterSeconds,

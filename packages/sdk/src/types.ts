@@ -43,6 +43,8 @@ export interface Job {
   readonly models: readonly string[];
   readonly priority: Priority;
   readonly counts: JobCounts;
+  /** Of the succeeded items, those that took over the answer of an earlier job (`reuse: 'project'`). */
+  readonly reusedItems: number;
   readonly progress: {
     readonly itemsPerSecond: number;
     readonly outputTokensPerSecond: number;
@@ -92,9 +94,12 @@ interface ItemResultBase {
   /** 0-based place in the input. */
   readonly index: number;
   readonly customId: string;
+  /** 0 for an item that took over an answer, and for one that was never run. */
   readonly attempts: number;
   /** Milliseconds at the engine. */
   readonly latencyMs: number | null;
+  /** Id of the job that ran the request, where an earlier job's answer was taken over. */
+  readonly reusedFrom: string | null;
   /** With `order: 'completion'`: pass it as `after` to go on behind this item. */
   readonly cursor: string | null;
 }
@@ -174,9 +179,12 @@ export interface JobOptions {
   readonly planOrder?: 'auto' | 'input';
   /**
    * `job`: identical requests of the job whose answer is determined (temperature 0, a seed, embeddings) may be run once,
-   * for all of them. `none` (default): every item runs.
+   * for all of them. `project`: also, answers of earlier jobs of the project that said so are taken over. `none`
+   * (default): every item runs.
    */
-  readonly reuse?: 'none' | 'job';
+  readonly reuse?: 'none' | 'job' | 'project';
+  /** With `reuse: 'project'`: how old an answer may be, in seconds. Default 86,400, a day. */
+  readonly reuseMaxAgeSeconds?: number;
   /** At most 16 pairs. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** Who is told of the job's end, by a signed POST: see `client.webhooks`. */

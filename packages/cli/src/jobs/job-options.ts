@@ -15,7 +15,8 @@ export function readJobOptions(settings: Settings): SubmitFileOptions {
     maxErrorRate: settings.number('max-error-rate', { min: 0, max: 1, whole: false }),
     defaults: readDefaults(settings.text('defaults')),
     planOrder: settings.choice('plan-order', ['auto', 'input']),
-    reuse: settings.choice('reuse', ['none', 'job']),
+    reuse: settings.choice('reuse', ['none', 'job', 'project']),
+    reuseMaxAgeSeconds: inSeconds(settings.durationMs('reuse-max-age')),
     metadata: readMetadata(settings.list('metadata')),
     webhook: readWebhook(settings.text('webhook')),
     idempotencyKey: settings.text('idempotency-key'),
@@ -34,6 +35,9 @@ function readDefaults(text: string | undefined): Record<string, unknown> | undef
   }
   throw usageError(`--defaults must be a JSON object such as '{"temperature":0}'`);
 }
+
+const inSeconds = (durationMs: number | undefined): number | undefined =>
+  durationMs === undefined ? undefined : Math.ceil(durationMs / 1_000);
 
 const readWebhook = (url: string | undefined) => (url === undefined ? undefined : { url });
 

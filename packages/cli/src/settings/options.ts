@@ -60,7 +60,13 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
   {
     flag: 'reuse',
     value: 'SCOPE',
-    description: 'job: identical requests with a determined answer run once (default: none)',
+    description:
+      'job: identical requests with a determined answer run once; project: over jobs (default: none)',
+  },
+  {
+    flag: 'reuse-max-age',
+    value: 'TIME',
+    description: 'with --reuse project: how old an answer may be (default: 24h)',
   },
   { flag: 'defaults', value: 'JSON', description: 'an object merged under the body of every line' },
   {

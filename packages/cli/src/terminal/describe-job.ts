@@ -67,12 +67,13 @@ export function summaryLine(job: Job): string {
   ]);
 }
 
-function countParts({ counts, status }: Job): string[] {
+function countParts({ counts, status, reusedItems }: Job): string[] {
   const parts = [
     ...(status === 'running' ? [`${formatCount(counts.running)} running`] : []),
     ...(['failed', 'cancelled', 'expired'] as const).flatMap((name) =>
       counts[name] > 0 ? [`${formatCount(counts[name])} ${name}`] : [],
     ),
+    ...(reusedItems > 0 ? [`${formatCount(reusedItems)} reused`] : []),
   ];
   return parts;
 }

@@ -112,6 +112,10 @@ describe('a job for people', () => {
     );
   });
 
+  it('says how many items took over an answer', () => {
+    expect(summaryLine({ ...failed, reusedItems: 7 })).toContain('10 items · 2 failed · 7 reused · 5.0s');
+  });
+
   it('names failures by cause with an example', () => {
     expect(describeFailures(failed)).toBe('  2 × engine_error: It broke (first: q-4, item 4)\n');
   });

@@ -61,6 +61,7 @@ export function startBackground(params: {
   };
 
   signals.on('job-accepted', (dialect) => ports.metrics.jobsAccepted.inc({ dialect }));
+  signals.on('items-reused', (count) => ports.metrics.itemsReused.inc(count));
   signals.on('job-ended', (state) => ports.metrics.jobsEnded.inc({ state }));
 
   // Direct offers travel in the api's answers, so that whoever serves runners also dispatches.

@@ -15,7 +15,7 @@ const LINE_FEED = 0x0a;
 export async function readCustomIds(
   blobs: Blobs,
   job: Pick<JobRecord, 'inputBlobKey' | 'workBlobKey'>,
-  shards: readonly ShardRecord[],
+  shards: readonly Pick<ShardRecord, 'first' | 'indexes' | 'count' | 'offset' | 'bytes' | 'skip'>[],
 ): Promise<Map<number, string>> {
   const ids = new Map<number, string>();
   const [range] = shards;

@@ -9,7 +9,7 @@ import { BATCH_PURPOSE, inputBlobKey, keyReused, shownId } from '../files/files.
 import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
 import { assertGoodInput, Ingest, type ReceivedInput } from '../ingest/ingest.js';
 import { MESSAGES_ENDPOINT, MessageRequests } from '../ingest/message-requests.js';
-import { wantsPlan } from '../plan/wants-plan.js';
+import { needsPlanner } from '../plan/wants-plan.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
@@ -227,7 +227,8 @@ export class JobCreation {
     const nowMs = this.#clock.nowMs();
     const job = newJob({ projectId: attempt.projectId, dialect, input, options, refused, nowMs });
     const { summary } = input;
-    const planned = !refused && summary.shards.length <= INLINE_PLAN_SHARDS && !wantsPlan(summary, options);
+    const planned =
+      !refused && summary.shards.length <= INLINE_PLAN_SHARDS && !needsPlanner(summary, options);
     params.signal.throwIfAborted();
     const created = await this.#ledger.createJob({
       job,

@@ -81,6 +81,7 @@ export class JobViews {
         cancelled: job.cancelled,
         expired: job.expired,
       },
+      reused_items: job.reused,
       progress: progressOf({ job, activity, left, nowMs, ahead, runners }),
       queue: ended
         ? { position: null, waiting_for: [] }

@@ -4,7 +4,9 @@ import { Retention } from '../files/retention.js';
 import { Uploads } from '../files/uploads.js';
 import { Finalizer } from '../finalize/finalizer.js';
 import { Ingest } from '../ingest/ingest.js';
+import { JobPlans } from '../plan/job-plans.js';
 import { WorkPlans } from '../plan/work-plans.js';
+import { EarlierAnswers } from '../reuse/earlier-answers.js';
 import { Fleet } from './fleet.js';
 import { ItemReader } from './item-reader.js';
 import { JobCreation } from './job-creation.js';
@@ -14,12 +16,14 @@ import { Planner } from './planner.js';
 import { Results } from './results.js';
 
 const SERVICES = [
+  EarlierAnswers,
   Files,
   Finalizer,
   Fleet,
   Ingest,
   ItemReader,
   JobCreation,
+  JobPlans,
   JobViews,
   Jobs,
   Planner,

@@ -30,6 +30,7 @@ export function newJob(params: {
     total: params.refused ? 0 : input.summary.items,
     succeeded: 0,
     failed: 0,
+    reused: 0,
     cancelled: 0,
     expired: 0,
     usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },
@@ -80,10 +81,13 @@ export const windowMs = (completionWindow: string): number =>
  */
 export function assertOptions(options: JobOptions, mediaHosts: MediaHosts): void {
   const { defaults, model } = options;
-  if (defaults === undefined) return;
   const refuse = (param: string, message: string): never => {
     throw new DomainError('invalid_parameter', message, { param });
   };
+  if (options.reuse_max_age_seconds !== undefined && options.reuse !== 'project') {
+    refuse('reuse_max_age_seconds', 'reuse_max_age_seconds has a meaning with reuse "project" only.');
+  }
+  if (defaults === undefined) return;
   if (defaults.stream === true)
     refuse(
       'defaults.stream',

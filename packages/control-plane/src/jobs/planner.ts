@@ -1,9 +1,10 @@
-import { newId } from '@batch-infer/contracts';
+import { LIMITS, newId } from '@batch-infer/contracts';
 import type { ScanSummary } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { wantsPlan } from '../plan/wants-plan.js';
-import { type WorkPlan, WorkPlans } from '../plan/work-plans.js';
+import { type JobPlan, JobPlans } from '../plan/job-plans.js';
+import { PlanningEnded } from '../plan/planning-ended.js';
+import { needsPlanner } from '../plan/wants-plan.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
@@ -19,14 +20,9 @@ const CLAIM_MS = 15_000;
 /** Plans that one process makes at once: each takes up to some hundred megabytes. */
 const PARALLEL_PLANS = 2;
 
-/** The plan is not ours to make any more: another planner has the job, it was ended, or this process is about to end. */
-class PlanningEnded extends Error {
-  override readonly name = 'PlanningEnded';
-}
-
 /**
- * Plans `validating` jobs: judges their file by their options, finds the order in which their items are best run, and
- * inserts their shards. An order is only speed: when it cannot be found, the job runs in input order.
+ * Plans `validating` jobs: judges their file by their options, finds the answers that earlier jobs have for them and the
+ * order in which the rest is best run, and inserts their shards. Both are only speed: without them all runs in input order.
  *
  * Every step is a compare-and-set on the job, so that two planners (or one that died midway) do no harm.
  */
@@ -36,11 +32,11 @@ export class Planner {
   readonly #clock: Clock;
   readonly #signals: Signals;
   readonly #logger: Logger;
-  readonly #plans: WorkPlans;
+  readonly #plans: JobPlans;
   readonly #owner = newId('run');
   /** Jobs that this process works on. */
   readonly #active = new Set<string>();
-  #plansUnderWay = 0;
+  #largePlansUnderWay = 0;
   #draining = false;
 
   constructor(
@@ -48,7 +44,7 @@ export class Planner {
     @Inject(CLOCK) clock: Clock,
     @Inject(SIGNALS) signals: Signals,
     @Inject(LOGGER) logger: Logger,
-    @Inject(WorkPlans) plans: WorkPlans,
+    @Inject(JobPlans) plans: JobPlans,
   ) {
     this.#ledger = ledger;
     this.#clock = clock;
@@ -97,38 +93,37 @@ export class Planner {
     const { errors } = judge({ summary, options, openai: job.dialect === 'openai' });
     if (errors.length > 0) return await this.#refuse(job, errors);
     // Nothing of a job that is being stopped will run.
-    if (job.state !== 'validating' || !wantsPlan(summary, options)) {
-      return await this.#insert(job, summary, null);
+    if (job.state !== 'validating' || !needsPlanner(summary, options)) {
+      const shards = shardsOf(summary, options);
+      return await this.#insert(job, summary, { shards, work: null, reuse: null, reused: 0 });
     }
-    if (this.#plansUnderWay >= PARALLEL_PLANS) return false;
-    this.#plansUnderWay += 1;
+    // Small jobs take next to nothing: they do not wait behind large ones.
+    const large = summary.items > LIMITS.shardItems;
+    if (large && this.#largePlansUnderWay >= PARALLEL_PLANS) return false;
+    if (large) this.#largePlansUnderWay += 1;
     try {
-      return await this.#planOrder(job, summary);
+      return await this.#makePlan(job, summary);
     } catch (error) {
       if (error instanceof PlanningEnded) return false;
       throw error;
     } finally {
-      this.#plansUnderWay -= 1;
+      if (large) this.#largePlansUnderWay -= 1;
     }
   }
 
-  async #planOrder(job: JobRecord, summary: ScanSummary): Promise<boolean> {
+  async #makePlan(job: JobRecord, summary: ScanSummary): Promise<boolean> {
     const onProgress = await this.#claim(job);
     const startedMs = performance.now();
-    const plan = await this.#plans.make({ job, summary, onProgress }).catch((error: unknown) => {
-      if (error instanceof PlanningEnded) throw error;
-      this.#logger.warn({ jobId: job.id, err: error }, 'no plan could be made; the job runs in input order');
-      return null;
-    });
+    const plan = await this.#plans.make({ job, summary, onProgress });
     let inserted = false;
     try {
       inserted = await this.#insert(job, summary, plan);
     } finally {
-      if (plan !== null && !inserted) await this.#plans.discard(plan);
+      if (!inserted) await this.#plans.discard(plan);
     }
     const durationMs = Math.round(performance.now() - startedMs);
     this.#logger.info(
-      { jobId: job.id, items: summary.items, reordered: plan !== null, durationMs },
+      { jobId: job.id, items: summary.items, reordered: plan.work !== null, reused: plan.reused, durationMs },
       'planned',
     );
     return inserted;
@@ -149,17 +144,21 @@ export class Planner {
     return renew;
   }
 
-  async #insert(job: JobRecord, summary: ScanSummary, plan: WorkPlan | null): Promise<boolean> {
+  async #insert(job: JobRecord, summary: ScanSummary, plan: JobPlan): Promise<boolean> {
+    const { shards, work, reuse, reused } = plan;
     const planned = await this.#ledger.planJob({
       jobId: job.id,
-      shards: plan?.shards ?? shardsOf(summary, job.options),
+      shards,
       models: modelsOf(summary, job.options),
-      ...(plan === null ? {} : { work: plan }),
+      ...(work === null ? {} : { work }),
+      ...(reuse === null ? {} : { reuse }),
       nowMs: this.#clock.nowMs(),
     });
     if (planned) {
       this.#signals.emit('work-ready');
       this.#signals.emit('job-changed', job.id);
+      if (reused > 0) this.#signals.emit('items-reused', reused);
+      if (reused === summary.items) this.#signals.emit('job-finalizing', job.id);
     }
     return planned;
   }

@@ -1,5 +1,6 @@
 import { indexesToBase64, LIMITS, maskToBase64 } from '@batch-infer/contracts';
 import type { Lease } from '@batch-infer/contracts/runner-protocol';
+import { sharesAnswers } from '../plan/wants-plan.js';
 import type { JobRecord, ShardRecord } from '../ports/records.js';
 
 /** A claimed shard as its runner sees it. */
@@ -25,7 +26,7 @@ export function toLease(params: {
     done_mask: maskToBase64(shard.doneMask),
     lost_leases: shard.lostLeases,
     bytes: shard.bytes,
-    ...(job.options.reuse === 'job' ? { reuse: true } : {}),
+    ...(sharesAnswers(job.options) ? { reuse: true } : {}),
     endpoint: job.options.endpoint ?? null,
     default_model: job.options.model ?? null,
     defaults: job.options.defaults ?? null,

@@ -2,6 +2,7 @@ import { isTerminal, newId } from '@batch-infer/contracts';
 import type { Ledger } from '../ports/ledger.js';
 import type { Database } from './dialect.js';
 import { lockJob } from './jobs.js';
+import { deleteReuse } from './reuse.js';
 import { ENDED_STATES } from './states.js';
 
 /** Removes an ended job and what only it holds; an input that is a file of its own stays. */
@@ -38,6 +39,7 @@ export async function deleteJob(
     const fileIds = files.map(({ id }) => id);
     if (fileIds.length > 0) await db.deleteFrom('file').where('id', 'in', fileIds).execute();
     const blobKeys = [...files, ...segments].map((row) => row.blob_key);
+    blobKeys.push(...(await deleteReuse(session, job.id)));
     if (job.work_blob_key !== null) blobKeys.push(job.work_blob_key);
     return { outcome: 'deleted', blobKeys };
   });

@@ -73,3 +73,7 @@ export const isComplete = (job: {
 /** The status of items that were never run, by the reason for which their job ended. */
 export const neverRunStatus = (reason: EndReason | null): 'expired' | 'cancelled' =>
   reason === 'expired' ? 'expired' : 'cancelled';
+
+/** Items that succeeded at an engine: only those have tokens to judge the others by. */
+export const ranItems = (job: { readonly succeeded: number; readonly reused_items: number }): number =>
+  job.succeeded - job.reused_items;

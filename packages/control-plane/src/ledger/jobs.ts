@@ -1,4 +1,4 @@
-import { newId } from '@batch-infer/contracts';
+import { countBits, fullMask, type Mask, minusMask, newId } from '@batch-infer/contracts';
 import type { Insertable } from 'kysely';
 import { sql } from 'kysely';
 import { DomainError } from '../errors.js';
@@ -7,6 +7,7 @@ import type { JobRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
 import { lockFile } from './files.js';
 import { createOnce } from './idempotency.js';
+import { decidedByOrdinal, insertReuse } from './reuse.js';
 import { labelsOf, metadataLabel, modelLabel, toFileRow, toJobRecord, toJobRow } from './rows.js';
 import { priorityRank, type ShardTable } from './schema.js';
 import { insertOrder } from './shard-order.js';
@@ -58,9 +59,10 @@ async function insertShards(
   job: Pick<JobRecord, 'id' | 'projectId' | 'priority' | 'createdAtMs'>,
   shards: readonly NewShard[],
   state: 'ready' | 'stopped',
-): Promise<void> {
+  ended: ReadonlyMap<number, Mask> = new Map(),
+): Promise<string[]> {
   const rank = priorityRank(job.priority);
-  const rows = shards.map((shard, ordinal): Insertable<ShardTable> & Record<string, unknown> => ({
+  const rows = shards.map((shard, ordinal): Insertable<ShardTable> & { id: string } => ({
     id: newId('shard', job.createdAtMs),
     job_id: job.id,
     project_id: job.projectId,
@@ -73,11 +75,9 @@ async function insertShards(
     model: shard.model,
     priority_rank: rank,
     job_created_at: job.createdAtMs,
-    state,
+    ...endedItems(shard, state, ended.get(ordinal)),
     epoch: 0,
-    done_items: 0,
     lost_leases: 0,
-    done_mask: null,
     bad_mask: null,
     runner_id: null,
     lease_until: null,
@@ -89,11 +89,25 @@ async function insertShards(
       .values(rows.slice(start, start + SHARD_ROWS))
       .execute();
   }
+  return rows.map(({ id }) => id);
+}
+
+/** Columns of a new shard some of whose items have ended. */
+function endedItems(
+  shard: NewShard,
+  state: 'ready' | 'stopped',
+  mask: Mask | undefined,
+): Pick<ShardTable, 'state' | 'done_mask' | 'done_items'> {
+  if (mask === undefined) return { state, done_mask: null, done_items: 0 };
+  const done = countBits(mask);
+  if (countBits(minusMask(mask, fullMask(shard.count))) > 0)
+    throw new RangeError(`An answer was given to an item behind the ${shard.count} of its shard.`);
+  return { state: done === shard.count ? 'done' : state, done_mask: mask, done_items: done };
 }
 
 export async function planJob(
   database: Database,
-  { jobId, shards, models, work, nowMs }: Parameters<Ledger['planJob']>[0],
+  { jobId, shards, models, work, reuse, nowMs }: Parameters<Ledger['planJob']>[0],
 ): Promise<boolean> {
   return database.transaction(async (session) => {
     const row = await lockJob(session, jobId);
@@ -101,12 +115,16 @@ export async function planJob(
     if (row.state !== 'validating' && row.state !== 'cancelling') return false;
     const stopped = row.state === 'cancelling';
     const job = toJobRecord(row);
-    await insertShards(session, job, shards, stopped ? 'stopped' : 'ready');
+    const ended = decidedByOrdinal(reuse?.segments ?? []);
+    const ids = await insertShards(session, job, shards, stopped ? 'stopped' : 'ready', ended);
     if (work !== undefined) await insertOrder(session, jobId, shards, work.order);
+    const placed = shards.map(({ first }, ordinal) => ({ id: ids[ordinal] ?? '', first }));
+    if (reuse !== undefined) await insertReuse(session, { job, shards: placed, reuse, nowMs });
+    const reused = [...ended.values()].reduce((sum, mask) => sum + countBits(mask), 0);
     await session.db
       .updateTable('job')
       .set({
-        state: stopped ? 'finalizing' : 'queued',
+        ...plannedState({ stopped, complete: reused > 0 && reused === job.total, nowMs }),
         ordinals: shards.length,
         work_blob_key: work?.blobKey ?? null,
         finalize_owner: null,
@@ -114,12 +132,21 @@ export async function planJob(
         models: JSON.stringify(models),
         labels: labelsOf({ models, metadata: job.options.metadata ?? {} }),
         version: row.version + 1,
-        ...(stopped ? { finalizing_at: nowMs } : { queued_at: nowMs }),
+        succeeded: reused,
+        reused_items: reused,
+        segment_sequence: reuse?.segments.length ?? 0,
       })
       .where('id', '=', jobId)
       .execute();
     return true;
   });
+}
+
+/** Where a job goes from its plan: to the runners, or to its end when nothing of it is to run. */
+function plannedState({ stopped, complete, nowMs }: { stopped: boolean; complete: boolean; nowMs: number }) {
+  if (stopped) return { state: 'finalizing', finalizing_at: nowMs } as const;
+  if (!complete) return { state: 'queued', queued_at: nowMs } as const;
+  return { state: 'finalizing', queued_at: nowMs, finalizing_at: nowMs, end_reason: 'completed' } as const;
 }
 
 export async function claimPlanning(

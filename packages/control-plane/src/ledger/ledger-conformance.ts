@@ -10,6 +10,7 @@ import { planConformance } from './plan-conformance.js';
 import { randomConformance } from './random-conformance.js';
 import { readsConformance } from './reads-conformance.js';
 import { retryConformance } from './retry-conformance.js';
+import { reuseConformance } from './reuse-conformance.js';
 import { uploadsConformance } from './uploads-conformance.js';
 import { webhooksConformance } from './webhooks-conformance.js';
 import { LedgerWorld, type OpenLedgerHarness } from './world-conformance.js';
@@ -36,6 +37,7 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
     uploadsConformance(() => world);
     deletionConformance(() => world);
     planConformance(() => world);
+    reuseConformance(() => world);
     randomConformance(() => world);
     accessConformance(() => world);
     controlConformance(() => world);

@@ -8,6 +8,7 @@ import { addPlan } from './migrations/004-plan.js';
 import { addPause } from './migrations/005-control.js';
 import { addWebhooks } from './migrations/006-webhooks.js';
 import { addProjectLimits } from './migrations/007-limits.js';
+import { addReuse } from './migrations/008-reuse.js';
 
 /** Every migration by its number; a released one never changes. */
 function migrationsFor(database: Database): Record<string, Migration> {
@@ -19,6 +20,7 @@ function migrationsFor(database: Database): Record<string, Migration> {
     '005-control': { up: (db) => addPause(db) },
     '006-webhooks': { up: (db) => addWebhooks(db) },
     '007-limits': { up: (db) => addProjectLimits(db) },
+    '008-reuse': { up: (db) => addReuse(db, database.maskType) },
   };
 }
 

@@ -3,6 +3,7 @@ import { type ExpressionBuilder, type Selectable, sql } from 'kysely';
 import type { Ledger, OfferPicker, OfferQueue, ProjectLoad } from '../ports/ledger.js';
 import type { JobRecord, ShardRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
+import { ranItems } from './job-rules.js';
 import { jobsOverBudget } from './project-limits.js';
 import { toShardRecord } from './rows.js';
 import { type JobTable, priorityOfRank, priorityRank, type Schema, type ShardTable } from './schema.js';
@@ -129,12 +130,15 @@ async function nextShards(session: Session, params: TakeOffers): Promise<Selecta
     .execute();
 }
 
-type JobFacts = Pick<Selectable<JobTable>, 'id' | 'expires_at' | 'succeeded' | 'output_tokens' | 'options'>;
+type JobFacts = Pick<
+  Selectable<JobTable>,
+  'id' | 'expires_at' | 'succeeded' | 'reused_items' | 'output_tokens' | 'options'
+>;
 
 async function jobFacts({ db }: Session, ids: readonly string[]): Promise<Map<string, JobFacts>> {
   const rows = await db
     .selectFrom('job')
-    .select(['id', 'expires_at', 'succeeded', 'output_tokens', 'options'])
+    .select(['id', 'expires_at', 'succeeded', 'reused_items', 'output_tokens', 'options'])
     .where('id', 'in', ids)
     .execute();
   return new Map(rows.map((row) => [row.id, row]));
@@ -150,13 +154,13 @@ const OUTPUT_PRIOR = 256;
  * answers a fixed guess would make a newcomer seem many times as expensive, and keep it waiting.
  */
 function outputPrior(jobs: readonly JobFacts[]): number {
-  const telling = jobs.filter((job) => job.succeeded >= TELLING_ITEMS);
-  const items = telling.reduce((sum, job) => sum + job.succeeded, 0);
+  const telling = jobs.filter((job) => ranItems(job) >= TELLING_ITEMS);
+  const items = telling.reduce((sum, job) => sum + ranItems(job), 0);
   return items === 0 ? OUTPUT_PRIOR : telling.reduce((sum, job) => sum + job.output_tokens, 0) / items;
 }
 
 function expectedOutputTokens(job: JobFacts, prior: number): number {
-  if (job.succeeded >= TELLING_ITEMS) return job.output_tokens / job.succeeded;
+  if (ranItems(job) >= TELLING_ITEMS) return job.output_tokens / ranItems(job);
   const { defaults }: JobRecord['options'] = JSON.parse(job.options);
   const cap = defaults?.max_tokens ?? defaults?.max_completion_tokens;
   return typeof cap === 'number' && cap > 0 ? Math.min(cap, prior) : prior;

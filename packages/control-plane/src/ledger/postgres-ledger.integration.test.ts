@@ -35,6 +35,7 @@ const TABLES = [
   'webhook_secret',
   'webhook_delivery',
   'project_limits',
+  'reuse_index',
 ];
 
 describe.runIf(serverUrl !== null)('with a real server', () => {

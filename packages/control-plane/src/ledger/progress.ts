@@ -32,18 +32,19 @@ export async function jobActivity(
       fn.min<number | null>('settled_at').as('oldest'),
     ])
     .where('job_id', '=', params.jobId)
+    .where('items', '>', 0)
     .where('settled_at', '>', params.nowMs - params.windowMs)
     .executeTakeFirst();
   const ever = await db
-    .selectFrom('job')
-    .leftJoin('segment', 'segment.job_id', 'job.id')
+    .selectFrom('segment')
     .select(({ fn }) => [
-      'job.segment_sequence as segments',
-      fn.min<number | null>('segment.settled_at').as('first'),
-      fn.max<number | null>('segment.settled_at').as('last'),
+      fn.countAll<number>().as('segments'),
+      fn.min<number | null>('settled_at').as('first'),
+      fn.max<number | null>('settled_at').as('last'),
     ])
-    .where('job.id', '=', params.jobId)
-    .groupBy('job.segment_sequence')
+    .where('job_id', '=', params.jobId)
+    // Answers that were taken over from earlier jobs say nothing about this one's pace.
+    .where('items', '>', 0)
     .executeTakeFirst();
   return {
     runningItems: running?.items ?? 0,

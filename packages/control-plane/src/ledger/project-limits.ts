@@ -7,6 +7,7 @@ import {
 } from '../ports/project-limits.js';
 import { heldBack } from './budget-rules.js';
 import type { Database, Session } from './dialect.js';
+import { ranItems } from './job-rules.js';
 import { type ProjectLimitsTable, priorityRank } from './schema.js';
 
 export const projectLimitsLedger = (database: Database): ProjectLimitsLedger => ({
@@ -89,6 +90,7 @@ async function heldBackOf(
       'priority',
       'total',
       'succeeded',
+      'reused_items',
       'failed',
       'output_tokens',
       'expires_at',
@@ -115,7 +117,7 @@ async function heldBackOf(
   );
   return heldBack(
     ordered.map((job) => {
-      const output = job.succeeded > 0 ? job.output_tokens / job.succeeded : OUTPUT_PRIOR;
+      const output = ranItems(job) > 0 ? job.output_tokens / ranItems(job) : OUTPUT_PRIOR;
       const left = Math.max(0, job.total - job.succeeded - job.failed);
       const tokensLeft = (job.bytes_left ?? 0) / BYTES_PER_TOKEN + left * output;
       return { id: job.id, total: job.total, tokensLeft };

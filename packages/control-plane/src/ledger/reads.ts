@@ -138,6 +138,13 @@ export async function isBlobReferenced(
     .limit(1)
     .executeTakeFirst();
   if (work !== undefined) return true;
+  const index = await db
+    .selectFrom('reuse_index')
+    .select('job_id')
+    .where('blob_key', '=', key)
+    .limit(1)
+    .executeTakeFirst();
+  if (index !== undefined) return true;
   const segment = await db
     .selectFrom('segment')
     .select('job_id')

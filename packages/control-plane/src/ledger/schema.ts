@@ -26,6 +26,7 @@ export interface Schema {
   webhook_secret: WebhookSecretTable;
   project_limits: ProjectLimitsTable;
   webhook_delivery: WebhookDeliveryTable;
+  reuse_index: ReuseIndexTable;
 }
 
 export interface ProjectTable {
@@ -84,6 +85,8 @@ export interface JobTable {
   total: number;
   succeeded: number;
   failed: number;
+  /** Of the succeeded ones, those that took over an earlier job's answer. */
+  reused_items: number;
   cancelled: number;
   expired: number;
   input_tokens: number;
@@ -271,6 +274,15 @@ export interface ProjectLimitsTable {
   requests_per_minute: number | null;
   max_running_jobs: number | null;
   max_queued_tokens: number | null;
+}
+
+/** What the requests of a job are known by: see `ports/reuse.ts`. One of `keys` and `blob_key` is `null`. */
+export interface ReuseIndexTable {
+  job_id: string;
+  project_id: string;
+  items: number;
+  keys: Uint8Array | null;
+  blob_key: string | null;
 }
 
 /** Small facts about the ledger itself. */

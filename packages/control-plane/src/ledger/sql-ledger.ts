@@ -23,6 +23,7 @@ import {
   listShards,
 } from './reads.js';
 import { retryJob } from './retry.js';
+import { reuseLedger } from './reuse.js';
 import { listRunners, removeRunner, saveRunner } from './runners.js';
 import { settle } from './settle.js';
 import { advanceStopping, listExpired, stopJob } from './stopping.js';
@@ -105,6 +106,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     ...webhookLedger(database),
     ...projectLimitsLedger(database),
     ...uploadLedger(database),
+    ...reuseLedger(database),
   };
 }
 

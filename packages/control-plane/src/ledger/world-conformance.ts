@@ -95,6 +95,7 @@ export class LedgerWorld {
       total: 4,
       succeeded: 0,
       failed: 0,
+      reused: 0,
       cancelled: 0,
       expired: 0,
       usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 },

@@ -48,14 +48,22 @@ export class ItemTable {
   /** Tokens that the answer is expected to have. */
   readonly outputs: Uint32Array;
   readonly models: ItemModels;
+  /** 1 for each item that will not run; `null`: all run. */
+  readonly #decided: Uint8Array | null;
 
-  constructor(length: number) {
+  constructor(length: number, decided: Uint8Array | null = null) {
     this.length = length;
+    this.#decided = decided;
     this.keys = new Uint32Array(length * PREFIX_LEVELS);
     this.depths = new Uint32Array(length);
     this.bytes = new Uint32Array(length);
     this.outputs = new Uint32Array(length);
     this.models = new ItemModels(length);
+  }
+
+  /** What is never mixed: by model, and of one model what runs before what does not. */
+  lotOf(index: number): number {
+    return 2 * this.models.numberOf(index) + (this.#decided?.[index] ?? 0);
   }
 
   /** The keys of one item, to be written. */

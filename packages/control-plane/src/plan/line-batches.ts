@@ -1,8 +1,21 @@
 import type { Readable } from 'node:stream';
-import { isBlank } from '@batch-infer/contracts/jsonl';
+import { isBlank, type ScanSummary } from '@batch-infer/contracts/jsonl';
+import type { Blobs } from '../ports/blobs.js';
+import type { JobRecord } from '../ports/records.js';
 
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
+
+/** The lines of a job's input from its first item on. */
+export async function inputLines(
+  blobs: Blobs,
+  job: Pick<JobRecord, 'inputBlobKey'>,
+  summary: Pick<ScanSummary, 'shards'>,
+): Promise<AsyncGenerator<Buffer[]>> {
+  // The first shard begins behind a byte order mark.
+  const offset = summary.shards[0]?.offset ?? 0;
+  return lineBatches(await blobs.get({ key: job.inputBlobKey, offset }));
+}
 
 /**
  * The lines of a stored input, without line breaks, blank ones left out, in batches as they arrive. Lines are views of

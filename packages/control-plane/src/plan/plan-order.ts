@@ -28,7 +28,7 @@ export interface PlannedOrder {
 /**
  * The order in which a job's items are best run. Pure, and the same for the same items.
  *
- * By model (a shard never mixes them); then prompts with the same beginning together, level by level; groups by the
+ * By model (a shard never mixes them), and of one model what will run first; then prompts with the same beginning together, level by level; groups by the
  * longest answer that is expected in them, longest first, and so inside a group. A long answer begun last would leave
  * the engine idle behind it. What is equal stays in input order.
  * @param inputShards shards of the input order
@@ -61,8 +61,8 @@ export async function planOrder(
 function byGroup(items: ItemTable): (left: number, right: number) => number {
   const { keys, outputs } = items;
   return (left, right) => {
-    const model = items.models.numberOf(left) - items.models.numberOf(right);
-    if (model !== 0) return model;
+    const lot = items.lotOf(left) - items.lotOf(right);
+    if (lot !== 0) return lot;
     for (let level = 0; level < PREFIX_LEVELS; level += 1) {
       const leftKey = keys[left * PREFIX_LEVELS + level] ?? 0;
       const rightKey = keys[right * PREFIX_LEVELS + level] ?? 0;
@@ -96,9 +96,9 @@ class GroupOrder {
     const items = this.#items;
     const row = (position: number): number => this.#order[position] ?? 0;
     for (let from = 0; from < this.#order.length; ) {
-      const model = items.models.numberOf(row(from));
+      const lot = items.lotOf(row(from));
       let to = from + 1;
-      while (to < this.#order.length && items.models.numberOf(row(to)) === model) to += 1;
+      while (to < this.#order.length && items.lotOf(row(to)) === lot) to += 1;
       await this.#arrangeLevel(from, to, 0);
       from = to;
     }
@@ -155,7 +155,7 @@ async function savedBytes(items: ItemTable, order: Uint32Array): Promise<number>
     const before = order[position - 1] ?? 0;
     const item = order[position] ?? 0;
     const levels = items.sharedLevels(before, item);
-    if (levels === 0 || items.models.numberOf(before) !== items.models.numberOf(item)) continue;
+    if (levels === 0 || items.lotOf(before) !== items.lotOf(item)) continue;
     saved += Math.min(items.bytes[item] ?? 0, (items.depths[item] ?? 0) + (levels - 1) * LEVEL_BYTES);
   }
   return saved;

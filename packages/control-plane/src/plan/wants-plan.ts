@@ -16,11 +16,18 @@ export function wantsPlan(summary: ScanSummary, options: JobOptions): boolean {
   if (options.plan_order === 'input') return false;
   if (mixesModels(summary, options)) return true;
   // Identical requests of one shard run once: they have to be in one.
-  if (options.reuse === 'job' && summary.items > LIMITS.shardItems) return true;
+  if (sharesAnswers(options) && summary.items > LIMITS.shardItems) return true;
   if (summary.items < LEAST_ITEMS) return false;
   const { hints } = summary;
   return hints === undefined || hints.sharedPrefixes || hints.unequalLengths;
 }
+
+/** Whether identical requests of the job may share an answer. */
+export const sharesAnswers = ({ reuse }: JobOptions): boolean => reuse === 'job' || reuse === 'project';
+
+/** Whether a job has to pass through the planner: an order to look for, or answers of earlier jobs. */
+export const needsPlanner = (summary: ScanSummary, options: JobOptions): boolean =>
+  options.reuse === 'project' || wantsPlan(summary, options);
 
 /** Models that alternate make a shard at every change: grouped by model there would be far fewer. */
 function mixesModels(summary: ScanSummary, options: JobOptions): boolean {

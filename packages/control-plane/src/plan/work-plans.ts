@@ -9,19 +9,12 @@ import type { JobRecord } from '../ports/records.js';
 import { BLOBS } from '../tokens.js';
 import { ExternalSort } from './external-sort.js';
 import { type ItemModels, ItemTable } from './item-table.js';
-import { lineBatches } from './line-batches.js';
+import { inputLines } from './line-batches.js';
 import { planOrder } from './plan-order.js';
 import { PrefixKeys } from './prefix-keys.js';
 import { readItem } from './read-item.js';
-import { newTemporaryBlobKey, newWorkBlobKey } from './work-file.js';
-
-/** A job's work file: stored, but of no job yet. */
-export interface WorkPlan {
-  readonly blobKey: string;
-  /** Input index of each item of the work file. */
-  readonly order: Uint32Array;
-  readonly shards: readonly NewShard[];
-}
+import { sharesAnswers } from './wants-plan.js';
+import { newTemporaryBlobKey, newWorkBlobKey, type WorkPlan } from './work-file.js';
 
 const LINE_FEED = Buffer.from('\n');
 
@@ -38,16 +31,18 @@ export class WorkPlans {
   }
 
   /**
-   * `null`: input order is as good. A plan that is not used is to be discarded.
+   * `null`: input order is as good. The work file is the caller's to delete when it is not used.
+   * @param params.decided 1 for each item that will not run: those go behind the others, so that shards hold few of both
    * @param params.onProgress called every few milliseconds; what it throws ends the work, and nothing stays
    */
   async make(params: {
     job: JobRecord;
     summary: ScanSummary;
+    decided?: Uint8Array | null;
     onProgress: () => Promise<void>;
   }): Promise<WorkPlan | null> {
     const { job, summary, onProgress } = params;
-    const planned = await this.#plan(job, summary, onProgress);
+    const planned = await this.#plan(params);
     if (planned === null) return null;
     const { order, models } = planned;
     const blobKey = newWorkBlobKey(job.projectId);
@@ -71,40 +66,31 @@ export class WorkPlans {
     }
   }
 
-  async discard(plan: WorkPlan): Promise<void> {
-    await this.#blobs.delete({ key: plan.blobKey });
-  }
-
   /** The table of items is large: it is not held while the work file is written. */
   async #plan(
-    job: JobRecord,
-    summary: ScanSummary,
-    onProgress: () => Promise<void>,
+    params: Parameters<WorkPlans['make']>[0],
   ): Promise<{ order: Uint32Array; models: ItemModels } | null> {
-    const items = await this.#readItems(job, summary, onProgress);
+    const items = await this.#readItems(params);
     const { order, worthwhile } = await planOrder(items, {
-      inputShards: summary.shards.length,
-      reuse: job.options.reuse === 'job',
+      inputShards: params.summary.shards.length,
+      reuse: sharesAnswers(params.job.options),
     });
     return worthwhile ? { order, models: items.models } : null;
   }
 
-  async #readItems(
-    job: JobRecord,
-    summary: ScanSummary,
-    onProgress: () => Promise<void>,
-  ): Promise<ItemTable> {
-    const items = new ItemTable(summary.items);
+  async #readItems(params: Parameters<WorkPlans['make']>[0]): Promise<ItemTable> {
+    const { job, summary, decided, onProgress } = params;
+    const items = new ItemTable(summary.items, decided ?? null);
     const keys = new PrefixKeys(job.projectId);
     const { defaults } = job.options;
     const limit = defaults?.max_completion_tokens ?? defaults?.max_tokens ?? defaults?.max_output_tokens;
     const itemDefaults = {
       model: modelOf(job.options) ?? '',
       maxTokens: typeof limit === 'number' ? limit : null,
-      reuse: job.options.reuse === 'job',
+      reuse: sharesAnswers(job.options),
     };
     let index = 0;
-    for await (const lines of await this.#lines(job, summary)) {
+    for await (const lines of await inputLines(this.#blobs, job, summary)) {
       await onProgress();
       for (const line of lines) {
         if (index < items.length) readItem({ line, index, items, keys, defaults: itemDefaults });
@@ -126,19 +112,13 @@ export class WorkPlans {
     const positions = new Uint32Array(order.length);
     for (let position = 0; position < order.length; position += 1) positions[order[position] ?? 0] = position;
     let index = 0;
-    for await (const lines of await this.#lines(job, summary)) {
+    for await (const lines of await inputLines(this.#blobs, job, summary)) {
       await onProgress();
       for (const line of lines) {
         await sort.add(positions[index] ?? 0, [line]);
         index += 1;
       }
     }
-  }
-
-  async #lines(job: JobRecord, summary: ScanSummary): Promise<AsyncGenerator<Buffer[]>> {
-    // The first shard begins behind a byte order mark.
-    const offset = summary.shards[0]?.offset ?? 0;
-    return lineBatches(await this.#blobs.get({ key: job.inputBlobKey, offset }));
   }
 }
 

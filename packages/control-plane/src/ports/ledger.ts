@@ -11,6 +11,7 @@ import type {
   ShardRecord,
   UsageTotals,
 } from './records.js';
+import type { PlannedReuse, ReuseLedger } from './reuse.js';
 import type { UploadLedger } from './uploads.js';
 import type { WebhookLedger } from './webhooks.js';
 
@@ -18,7 +19,13 @@ import type { WebhookLedger } from './webhooks.js';
  * The ledger: the only authority on what is true. Every method is one transaction. Implementations: Kysely over SQLite
  * and over PostgreSQL; both run the conformance suite in `ledger/ledger-conformance.ts`.
  */
-export interface Ledger extends AccessLedger, UploadLedger, PauseLedger, WebhookLedger, ProjectLimitsLedger {
+export interface Ledger
+  extends AccessLedger,
+    UploadLedger,
+    PauseLedger,
+    WebhookLedger,
+    ProjectLimitsLedger,
+    ReuseLedger {
   /** Brings the schema up to date under a lock. */
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */
@@ -66,6 +73,8 @@ export interface Ledger extends AccessLedger, UploadLedger, PauseLedger, Webhook
   /**
    * Inserts the shards of a `validating` job and moves it to `queued`. A job that was stopped before gets them too
    * (`stopped`, so that its items have a place in the results) and moves to `finalizing`. False when it has them already.
+   * Items that `reuse` decides have ended with that; when none is left, the job moves to `finalizing` at once.
+   * @throws {RangeError} when `reuse` decides an item twice, or one that is in no shard
    */
   planJob(params: {
     jobId: string;
@@ -73,6 +82,8 @@ export interface Ledger extends AccessLedger, UploadLedger, PauseLedger, Webhook
     models: readonly string[];
     /** Where the shards lie and which item stands where in it, when that is not the input in its own order. */
     work?: WorkFile;
+    /** Of a job that shares answers with others of its project. */
+    reuse?: PlannedReuse;
     nowMs: number;
   }): Promise<boolean>;
   /**

@@ -51,6 +51,8 @@ export interface JobRecord {
   readonly total: number;
   readonly succeeded: number;
   readonly failed: number;
+  /** Of the succeeded ones, those that took over an earlier job's answer. */
+  readonly reused: number;
   /** Set at the end: items that were never run. */
   readonly cancelled: number;
   readonly expired: number;

@@ -12,6 +12,8 @@ export interface SignalMap {
   'job-accepted': [dialect: string];
   /** A job has reached its end: for the metrics. */
   'job-ended': [state: JobState];
+  /** A job took over so many answers of earlier ones: for the metrics. */
+  'items-reused': [count: number];
   /** A job waits for its planner. */
   'job-unplanned': [jobId: string];
   /** There are ready shards. */

@@ -22,6 +22,11 @@ export class Metrics {
     labelNames: ['status'],
     registers: [this.registry],
   });
+  readonly itemsReused = new Counter({
+    name: 'batch_infer_items_reused_total',
+    help: 'Items that took over the answer of an earlier job, and did not run.',
+    registers: [this.registry],
+  });
   readonly settleSeconds = new Histogram({
     name: 'batch_infer_settle_duration_seconds',
     help: 'Time from a whole segment to its commit: the object and the transaction.',

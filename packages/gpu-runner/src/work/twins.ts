@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isDetermined } from '@batch-infer/contracts';
 import type { WorkItem } from './item.js';
 
 /**
@@ -14,7 +15,8 @@ export class Twins {
   /** True when a request like it is under way: the item then ends with that one. */
   join(item: WorkItem): boolean {
     // An item that has been in trouble shows what it does by itself.
-    if (item.history.charged > 0 || item.history.deaths > 0 || !isDetermined(item)) return false;
+    if (item.history.charged > 0 || item.history.deaths > 0 || !isDetermined(item.path, parsed(item.body)))
+      return false;
     const key = createHash('sha256').update(item.path).update('\0').update(item.body).digest('base64');
     const first = this.#running.get(key);
     if (first === undefined) {
@@ -37,13 +39,6 @@ export class Twins {
     this.#waiting.delete(item);
     return waiting;
   }
-}
-
-/** Embeddings always are; an answer is when the engine is to take the likeliest token, or to draw by a seed. */
-function isDetermined({ path, body }: WorkItem): boolean {
-  if (path === '/v1/embeddings') return true;
-  const { n = 1, temperature, seed } = parsed(body);
-  return n === 1 && (temperature === 0 || Number.isInteger(seed));
 }
 
 function parsed(body: Uint8Array): Readonly<Record<string, unknown>> {

@@ -47,7 +47,13 @@ function jsonParameter(param: string, text: string): unknown {
   }
 }
 
-const NUMBERS = ['item_timeout_ms', 'max_attempts', 'max_error_rate', 'output_expires_after_seconds'];
+const NUMBERS = [
+  'item_timeout_ms',
+  'max_attempts',
+  'max_error_rate',
+  'output_expires_after_seconds',
+  'reuse_max_age_seconds',
+];
 const KNOWN = new Set([...Object.keys(jobOptions.shape), 'dry_run']);
 
 /**

@@ -25,7 +25,12 @@ function piecesOf({ item, cursor }: Result): (string | Uint8Array)[] {
   if (!header.ok)
     return [`${head(header.c, 'failed')},"error":${safeJson(header.e ?? itemError('engine_error'))}${tail}`];
   const usage = header.u === undefined ? '' : `,"usage":${usageJson(header.u)}`;
-  return [`${head(header.c, 'succeeded')},"response":`, body.length > 0 ? body : 'null', `${usage}${tail}`];
+  const origin = header.f === undefined ? '' : `,"reused_from":${safeJson(header.f.j)}`;
+  return [
+    `${head(header.c, 'succeeded')},"response":`,
+    body.length > 0 ? body : 'null',
+    `${usage}${origin}${tail}`,
+  ];
 }
 
 const safeJson = (value: unknown): string => toSingleLine(JSON.stringify(value));
