@@ -71,6 +71,17 @@ export const projectLimitsView = z.object({
 });
 export type ProjectLimitsView = z.infer<typeof projectLimitsView>;
 
+/** What a project uses of its limits now; part of `GET /v1/limits`. */
+export const projectUseView = z.object({
+  /** Requests that are not yet made up for by the minute that passes; `null` without a limit. */
+  requests: z.int().nullable(),
+  /** Jobs of more than one item that run or may run; those that wait for their turn are not among them. */
+  running_jobs: z.int(),
+  /** Tokens (estimated) of what has not ended of these jobs. */
+  queued_tokens: z.int(),
+});
+export type ProjectUseView = z.infer<typeof projectUseView>;
+
 /** `POST /v1/keys`. */
 export const createApiKeyRequest = z.strictObject({
   name: name.optional(),

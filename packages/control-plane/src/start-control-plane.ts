@@ -83,7 +83,7 @@ export async function startControlPlane(
     await prepareFastify(app.getHttpAdapter().getInstance(), {
       logger,
       keys: { ring: keyRing, file: keyFile },
-      limits: new RequestLimits({ ledger, clock }),
+      limits: new RequestLimits({ ledger, clock, shared: config.databaseUrl !== null }),
     });
     await app.init();
     const closeServer = boundedClose(app.getHttpServer());

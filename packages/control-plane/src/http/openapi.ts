@@ -68,6 +68,7 @@ const ANSWERS: Readonly<Record<string, z.ZodType>> = {
   Caller: access.callerView,
   Project: access.projectView,
   ProjectLimits: access.projectLimitsView,
+  ProjectUse: access.projectUseView,
   WebhookEndpoint: webhooks.webhookEndpointView,
   WebhookEndpointWithSecret: webhooks.webhookEndpointWithSecret,
   WebhookTestResult: webhooks.webhookTestResult,

@@ -9,6 +9,7 @@ import { leasesConformance } from './leases-conformance.js';
 import { planConformance } from './plan-conformance.js';
 import { randomConformance } from './random-conformance.js';
 import { readsConformance } from './reads-conformance.js';
+import { requestBudgetConformance } from './request-budget-conformance.js';
 import { retryConformance } from './retry-conformance.js';
 import { reuseConformance } from './reuse-conformance.js';
 import { uploadsConformance } from './uploads-conformance.js';
@@ -41,6 +42,7 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
     randomConformance(() => world);
     accessConformance(() => world);
     controlConformance(() => world);
+    requestBudgetConformance(() => world);
     webhooksConformance(() => world);
   });
 }

@@ -9,6 +9,7 @@ import { addPause } from './migrations/005-control.js';
 import { addWebhooks } from './migrations/006-webhooks.js';
 import { addProjectLimits } from './migrations/007-limits.js';
 import { addReuse } from './migrations/008-reuse.js';
+import { addRequestBudget } from './migrations/009-request-budget.js';
 
 /** Every migration by its number; a released one never changes. */
 function migrationsFor(database: Database): Record<string, Migration> {
@@ -21,6 +22,7 @@ function migrationsFor(database: Database): Record<string, Migration> {
     '006-webhooks': { up: (db) => addWebhooks(db) },
     '007-limits': { up: (db) => addProjectLimits(db) },
     '008-reuse': { up: (db) => addReuse(db, database.maskType) },
+    '009-request-budget': { up: (db) => addRequestBudget(db) },
   };
 }
 

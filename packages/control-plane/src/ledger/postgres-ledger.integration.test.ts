@@ -36,6 +36,7 @@ const TABLES = [
   'webhook_delivery',
   'project_limits',
   'reuse_index',
+  'request_budget',
 ];
 
 describe.runIf(serverUrl !== null)('with a real server', () => {

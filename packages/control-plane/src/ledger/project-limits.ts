@@ -5,9 +5,10 @@ import {
   type ProjectLimits,
   type ProjectLimitsLedger,
 } from '../ports/project-limits.js';
-import { heldBack } from './budget-rules.js';
+import { type BudgetedJob, heldBack } from './budget-rules.js';
 import type { Database, Session } from './dialect.js';
 import { ranItems } from './job-rules.js';
+import { takeRequests } from './request-budget.js';
 import { type ProjectLimitsTable, priorityRank } from './schema.js';
 
 export const projectLimitsLedger = (database: Database): ProjectLimitsLedger => ({
@@ -39,6 +40,8 @@ export const projectLimitsLedger = (database: Database): ProjectLimitsLedger => 
     const budget = (await heldBackOf(database, job.project_id, limits)).get(jobId);
     return budget === undefined ? null : { budget, limits };
   },
+  budgetUse: (params) => budgetUse(database, params),
+  takeRequests: takeRequests(database),
 });
 
 async function findLimits({ db }: Session, projectId: string): Promise<ProjectLimits> {
@@ -76,12 +79,16 @@ export async function jobsOverBudget(session: Session): Promise<string[]> {
 const OUTPUT_PRIOR = 256;
 const BYTES_PER_TOKEN = 4;
 
-/** What runs comes first, then as the dispatcher goes: by priority, deadline, age. */
 async function heldBackOf(
-  { db }: Session,
+  session: Session,
   projectId: string,
   limits: ProjectLimits,
 ): Promise<Map<string, Budget>> {
+  return heldBack(await budgetedJobs(session, projectId), limits);
+}
+
+/** What runs comes first, then as the dispatcher goes: by priority, deadline, age. */
+async function budgetedJobs({ db }: Session, projectId: string): Promise<BudgetedJob[]> {
   const jobs = await db
     .selectFrom('job')
     .select([
@@ -115,13 +122,45 @@ async function heldBackOf(
       left.created_at - right.created_at ||
       (left.id < right.id ? -1 : 1),
   );
-  return heldBack(
-    ordered.map((job) => {
-      const output = ranItems(job) > 0 ? job.output_tokens / ranItems(job) : OUTPUT_PRIOR;
-      const left = Math.max(0, job.total - job.succeeded - job.failed);
-      const tokensLeft = (job.bytes_left ?? 0) / BYTES_PER_TOKEN + left * output;
-      return { id: job.id, total: job.total, tokensLeft };
-    }),
-    limits,
-  );
+  return ordered.map((job) => {
+    const output = job.succeeded > 0 ? job.output_tokens / job.succeeded : OUTPUT_PRIOR;
+    const left = Math.max(0, job.total - job.succeeded - job.failed);
+    const tokensLeft = (job.bytes_left ?? 0) / BYTES_PER_TOKEN + left * output;
+    return { id: job.id, total: job.total, tokensLeft };
+  });
+}
+
+const MINUTE_MS = 60_000;
+
+async function budgetUse(
+  database: Database,
+  { projectId, nowMs }: Parameters<ProjectLimitsLedger['budgetUse']>[0],
+): ReturnType<ProjectLimitsLedger['budgetUse']> {
+  const limits = await findLimits(database, projectId);
+  const jobs = await budgetedJobs(database, projectId);
+  const held = heldBack(jobs, limits);
+  const admitted = jobs.filter(({ id, total }) => total > 1 && !held.has(id));
+  return {
+    runningJobs: admitted.length,
+    queuedTokens: Math.ceil(admitted.reduce((sum, { tokensLeft }) => sum + tokensLeft, 0)),
+    settledTokens: await settledTokens(
+      database,
+      admitted.map(({ id }) => id),
+      nowMs - MINUTE_MS,
+    ),
+  };
+}
+
+async function settledTokens({ db }: Database, jobIds: readonly string[], afterMs: number): Promise<number> {
+  if (jobIds.length === 0) return 0;
+  const row = await db
+    .selectFrom('segment')
+    .select(({ fn }) => [
+      fn.sum<number | null>('input_tokens').as('input'),
+      fn.sum<number | null>('output_tokens').as('output'),
+    ])
+    .where('job_id', 'in', jobIds)
+    .where('settled_at', '>', afterMs)
+    .executeTakeFirst();
+  return (row?.input ?? 0) + (row?.output ?? 0);
 }

@@ -25,6 +25,7 @@ export interface Schema {
   webhook_endpoint: WebhookEndpointTable;
   webhook_secret: WebhookSecretTable;
   project_limits: ProjectLimitsTable;
+  request_budget: RequestBudgetTable;
   webhook_delivery: WebhookDeliveryTable;
   reuse_index: ReuseIndexTable;
 }
@@ -266,6 +267,12 @@ export interface WebhookDeliveryTable {
   last_error: string | null;
   created_at: number;
   delivered_at: number | null;
+}
+
+/** When a project's bucket of requests is full again, in epoch microseconds. */
+export interface RequestBudgetTable {
+  project_id: string;
+  full_at_us: number;
 }
 
 /** `null`: no limit. */

@@ -17,6 +17,15 @@ export const NO_LIMITS: ProjectLimits = {
 /** The budget for which a job waits. */
 export type Budget = 'running_jobs' | 'queued_tokens';
 
+/** Jobs of more than one item that run or may run now; those that wait for a budget use nothing of it. */
+export interface BudgetUse {
+  readonly runningJobs: number;
+  /** Estimated tokens of what has not ended of them. */
+  readonly queuedTokens: number;
+  /** Input and output tokens that they settled in the last minute. */
+  readonly settledTokens: number;
+}
+
 /** The part of the ledger that keeps limits. Projects need no row of their own to have some. */
 export interface ProjectLimitsLedger {
   getProjectLimits(params: { projectId: string }): Promise<ProjectLimits>;
@@ -24,4 +33,19 @@ export interface ProjectLimitsLedger {
   setProjectLimits(params: { projectId: string; change: Partial<ProjectLimits> }): Promise<ProjectLimits>;
   /** For which budget of its project a job waits; `null` when it may run. */
   budgetOf(params: { jobId: string }): Promise<{ budget: Budget; limits: ProjectLimits } | null>;
+  /** What of its budgets a project uses now. */
+  budgetUse(params: { projectId: string; nowMs: number }): Promise<BudgetUse>;
+  /**
+   * Takes requests out of the bucket of a project, which all control planes share: as many of the `wanted` ones as it
+   * holds. `returned` ones were granted before and not made; `overdrawn` ones were made without being granted.
+   * `fullAtMs`: when the bucket is full again.
+   */
+  takeRequests(params: {
+    projectId: string;
+    perMinute: number;
+    wanted: number;
+    returned: number;
+    overdrawn: number;
+    nowMs: number;
+  }): Promise<{ granted: number; fullAtMs: number }>;
 }

@@ -1,13 +1,21 @@
 import { unknownProject } from '../access/project-administration.js';
 import { DomainError } from '../errors.js';
-import type { ProjectLimits, ProjectLimitsLedger } from '../ports/project-limits.js';
+import type { Clock } from '../ports/clock.js';
+import type { BudgetUse, ProjectLimits, ProjectLimitsLedger } from '../ports/project-limits.js';
 
 /** Shows and sets what projects may ask for. `administered`: the caller's one project; `null`: all of them. */
 export class ProjectLimitsAdministration {
   readonly #ledger: ProjectLimitsLedger;
+  readonly #clock: Clock;
 
-  constructor(ledger: ProjectLimitsLedger) {
+  constructor({ ledger, clock }: { ledger: ProjectLimitsLedger; clock: Clock }) {
     this.#ledger = ledger;
+    this.#clock = clock;
+  }
+
+  /** What a project uses of its budgets now. */
+  async use(projectId: string): Promise<BudgetUse> {
+    return await this.#ledger.budgetUse({ projectId, nowMs: this.#clock.nowMs() });
   }
 
   /** @throws DomainError `not_found` */

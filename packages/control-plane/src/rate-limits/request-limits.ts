@@ -1,54 +1,56 @@
 import type { Clock } from '../ports/clock.js';
 import type { ProjectLimitsLedger } from '../ports/project-limits.js';
-import { type BucketState, TokenBucket } from './token-bucket.js';
+import { LimitsCache } from './limits-cache.js';
+import { QueuedTokens, type TokenState } from './queued-tokens.js';
+import { SharedBucket } from './shared-bucket.js';
+import { type BucketState, type RequestBucket, TokenBucket } from './token-bucket.js';
 
-/** A change of limits is seen by every process within this. */
-const FRESH_MS = 5_000;
-
-interface Entry {
-  bucket: TokenBucket | null;
-  readAtMs: number;
+/** Where a project stands with what its requests are told about; `null`: not limited. */
+export interface Standing {
+  readonly requests: BucketState | null;
+  readonly tokens: TokenState | null;
 }
 
-/** How many requests each project may make. Each process counts for itself: what it is asked is what it must carry. */
+/** How many requests each project may make, over all processes that share the ledger. */
 export class RequestLimits {
-  readonly #ledger: Pick<ProjectLimitsLedger, 'getProjectLimits'>;
+  readonly #ledger: ProjectLimitsLedger;
   readonly #clock: Clock;
-  readonly #entries = new Map<string, Entry>();
+  readonly #shared: boolean;
+  readonly #limits: LimitsCache;
+  readonly #tokens: QueuedTokens;
+  readonly #buckets = new Map<string, RequestBucket>();
 
-  constructor(params: { ledger: Pick<ProjectLimitsLedger, 'getProjectLimits'>; clock: Clock }) {
+  /** @param params.shared other processes answer requests of the same projects, on the same ledger */
+  constructor(params: { ledger: ProjectLimitsLedger; clock: Clock; shared: boolean }) {
     this.#ledger = params.ledger;
     this.#clock = params.clock;
+    this.#shared = params.shared;
+    this.#limits = new LimitsCache(params);
+    this.#tokens = new QueuedTokens(params);
   }
 
-  /** `null` for a project without a limit. A ledger that does not answer limits nobody: the request will find out. */
-  async take(projectId: string, options: { overdraw: boolean }): Promise<BucketState | null> {
-    const bucket = await this.#bucketOf(projectId);
-    return bucket === null ? null : bucket.take(this.#clock.nowMs(), options);
+  /** Counts a request. A ledger that does not answer limits nobody: the request will find out. */
+  async take(projectId: string, options: { overdraw: boolean }): Promise<Standing> {
+    const limits = await this.#limits.get(projectId);
+    const bucket = this.#bucketOf(projectId, limits?.requestsPerMinute ?? null);
+    const maxTokens = limits?.maxQueuedTokens ?? null;
+    return {
+      requests: bucket === null ? null : await bucket.take(this.#clock.nowMs(), options),
+      tokens: maxTokens === null ? null : await this.#tokens.stateOf(projectId, maxTokens),
+    };
   }
 
-  async #bucketOf(projectId: string): Promise<TokenBucket | null> {
-    const nowMs = this.#clock.nowMs();
-    const known = this.#entries.get(projectId);
-    if (known !== undefined && nowMs - known.readAtMs < FRESH_MS) return known.bucket;
-    // Others go on with what is known while one request asks.
-    if (known !== undefined) known.readAtMs = nowMs;
-    const perMinute = await this.#perMinute(projectId);
-    if (perMinute === undefined) return known?.bucket ?? null;
-    const kept = known?.bucket?.perMinute === perMinute ? known.bucket : null;
-    const bucket = perMinute === null ? null : (kept ?? new TokenBucket(perMinute, nowMs));
-    // Another first request may have been quicker.
-    const current = this.#entries.get(projectId) ?? { bucket, readAtMs: nowMs };
-    if (known !== undefined) current.bucket = bucket;
-    this.#entries.set(projectId, current);
-    return current.bucket;
-  }
-
-  async #perMinute(projectId: string): Promise<number | null | undefined> {
-    try {
-      return (await this.#ledger.getProjectLimits({ projectId })).requestsPerMinute;
-    } catch {
-      return undefined;
+  #bucketOf(projectId: string, perMinute: number | null): RequestBucket | null {
+    const known = this.#buckets.get(projectId);
+    if (perMinute === null) {
+      this.#buckets.delete(projectId);
+      return null;
     }
+    if (known?.perMinute === perMinute) return known;
+    const bucket = this.#shared
+      ? new SharedBucket({ projectId, perMinute, ledger: this.#ledger })
+      : new TokenBucket(perMinute, this.#clock.nowMs());
+    this.#buckets.set(projectId, bucket);
+    return bucket;
   }
 }

@@ -9,6 +9,13 @@ export interface BucketState {
   readonly waitMs: number;
 }
 
+/** Requests of one project. */
+export interface RequestBucket {
+  readonly perMinute: number;
+  /** Takes a request where there is one; with `overdraw` in any case. `null`: nobody can say, and nobody is limited. */
+  take(nowMs: number, options: { overdraw: boolean }): BucketState | Promise<BucketState | null>;
+}
+
 const MINUTE_MS = 60_000;
 const ROUNDING = 1e-6;
 
@@ -16,7 +23,7 @@ const ROUNDING = 1e-6;
  * A token bucket that holds a minute's worth of requests and fills evenly. It may be overdrawn by requests that are not
  * refused: they are paid for by those that come after.
  */
-export class TokenBucket {
+export class TokenBucket implements RequestBucket {
   readonly #perMinute: number;
   #tokens: number;
   #atMs: number;

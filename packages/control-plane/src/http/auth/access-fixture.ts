@@ -70,7 +70,7 @@ export async function openAccessWorld(projects: readonly string[]): Promise<Acce
   await prepareFastify(fastify, {
     logger,
     keys: { ring: keyRing, file: null },
-    limits: new RequestLimits({ ledger, clock }),
+    limits: new RequestLimits({ ledger, clock, shared: false }),
   });
   await app.init();
   await fastify.ready();

@@ -1,10 +1,16 @@
 import { LIMITS } from '@batch-infer/contracts';
-import { type ProjectLimitsView, projectId, setProjectLimitsRequest } from '@batch-infer/contracts/access';
+import {
+  type ProjectLimitsView,
+  type ProjectUseView,
+  projectId,
+  setProjectLimitsRequest,
+} from '@batch-infer/contracts/access';
 import { Body, Controller, Get, HttpCode, Inject, Param, Post } from '@nestjs/common';
 import type { ProjectLimits } from '../../ports/project-limits.js';
 import { ProjectLimitsAdministration } from '../../rate-limits/project-limits-administration.js';
 import { type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
 import { parseWith } from '../validation.js';
+import { UsedRequests } from './rate-limit.js';
 
 /** `/v1/limits` and `/v1/projects/{id}/limits`. */
 @Controller('v1')
@@ -15,13 +21,25 @@ export class LimitsController {
     this.#limits = limits;
   }
 
-  /** What holds for everybody, and what holds for the project of the key that asks. */
+  /** What holds for everybody, what holds for the project of the key that asks, and what it uses of that. */
   @Get('limits')
   async all(
     @CurrentCaller() caller: Caller,
-  ): Promise<{ object: 'limits'; limits: typeof LIMITS; project: ProjectLimitsView }> {
+    @UsedRequests() requests: number | null,
+  ): Promise<{
+    object: 'limits';
+    limits: typeof LIMITS;
+    project: ProjectLimitsView;
+    used: ProjectUseView;
+  }> {
     const own = await this.#limits.get(null, caller.projectId);
-    return { object: 'limits', limits: LIMITS, project: toView(caller.projectId, own) };
+    const { runningJobs, queuedTokens } = await this.#limits.use(caller.projectId);
+    return {
+      object: 'limits',
+      limits: LIMITS,
+      project: toView(caller.projectId, own),
+      used: { requests, running_jobs: runningJobs, queued_tokens: queuedTokens },
+    };
   }
 
   @Get('projects/:id/limits')

@@ -1,7 +1,8 @@
 import { Module } from '@nestjs/common';
+import type { Clock } from '../../ports/clock.js';
 import type { Ledger } from '../../ports/ledger.js';
 import { ProjectLimitsAdministration } from '../../rate-limits/project-limits-administration.js';
-import { LEDGER } from '../../tokens.js';
+import { CLOCK, LEDGER } from '../../tokens.js';
 import { LimitsController } from './limits.controller.js';
 
 /** What projects may ask for: shown to them, set by administrators. */
@@ -10,8 +11,8 @@ import { LimitsController } from './limits.controller.js';
   providers: [
     {
       provide: ProjectLimitsAdministration,
-      inject: [LEDGER],
-      useFactory: (ledger: Ledger) => new ProjectLimitsAdministration(ledger),
+      inject: [LEDGER, CLOCK],
+      useFactory: (ledger: Ledger, clock: Clock) => new ProjectLimitsAdministration({ ledger, clock }),
     },
   ],
 })

@@ -8,7 +8,7 @@ let api: TestApi;
 
 beforeEach(async () => {
   api = await openTestApi({}, (fastify, { ledger, clock }) =>
-    registerRateLimits(fastify, new RequestLimits({ ledger, clock })),
+    registerRateLimits(fastify, new RequestLimits({ ledger, clock, shared: false })),
   );
   await api.saveRunner(['m']);
 });
@@ -144,6 +144,37 @@ it('queued tokens let a small job pass a large one', async () => {
   ]);
   await api.runAll();
   expect(await jobOf(large)).toMatchObject({ status: 'succeeded' });
+});
+
+it('queued tokens are told in OpenAI’s words', async () => {
+  expect((await ask('GET', '/v1/jobs')).headers['x-ratelimit-limit-tokens']).toBeUndefined();
+  await limit('default', { maxQueuedTokens: 2_000 });
+  api.advance(5_000);
+  expect((await ask('GET', '/v1/jobs')).headers).toMatchObject({
+    'x-ratelimit-limit-tokens': '2000',
+    'x-ratelimit-remaining-tokens': '2000',
+    'x-ratelimit-reset-tokens': '0s',
+  });
+  await create(4);
+  api.advance(2_000);
+  const queued = (await ask('GET', '/v1/jobs')).headers;
+  expect(Number(queued['x-ratelimit-remaining-tokens'])).toBeLessThan(1_000);
+  // Nothing has run yet: there is no pace to tell by.
+  expect(queued['x-ratelimit-reset-tokens']).toBeUndefined();
+  await api.runShard((index) => (index < 2 ? answered('x') : null));
+  api.advance(2_000);
+  expect((await ask('GET', '/v1/jobs')).headers['x-ratelimit-reset-tokens']).toMatch(/^[1-9]\d*s$/);
+  const { project, used } = (await ask('GET', '/v1/limits')).json();
+  expect(project).toMatchObject({ max_queued_tokens: 2_000 });
+  expect(used).toMatchObject({ requests: null, running_jobs: 1 });
+  expect(used.queued_tokens).toBeGreaterThan(0);
+});
+
+it('limits are shown with what is used of them', async () => {
+  await limit('default', { requestsPerMinute: 10 });
+  await ask('GET', '/v1/jobs');
+  await create(2);
+  expect((await ask('GET', '/v1/limits')).json().used).toMatchObject({ requests: 3, running_jobs: 1 });
 });
 
 it('limits are shown to the project and set for it', async () => {

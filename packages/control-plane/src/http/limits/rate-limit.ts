@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ENDPOINTS, LIMITS } from '@batch-infer/contracts';
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { DomainError } from '../../errors.js';
-import type { RequestLimits } from '../../rate-limits/request-limits.js';
+import type { TokenState } from '../../rate-limits/queued-tokens.js';
+import type { RequestLimits, Standing } from '../../rate-limits/request-limits.js';
 import type { BucketState } from '../../rate-limits/token-bucket.js';
 import type { AuthenticatedRequest } from '../auth/project.js';
 import { routeScopeOf } from '../auth/route-scopes.js';
@@ -11,6 +13,17 @@ import { routeScopeOf } from '../auth/route-scopes.js';
 const QUEUED: ReadonlySet<string> = new Set(ENDPOINTS);
 /** Uploads are never refused for their number: official SDKs do not send a streamed body twice. */
 const NEVER_REFUSED: ReadonlySet<string> = new Set(['/v1/files', '/v1/uploads/:id/parts']);
+
+/** What `registerRateLimits` adds to a request. */
+interface LimitedRequest {
+  standing?: Standing;
+}
+
+/** Requests of its minute that the caller's project has made; `null` without a limit: `get(@UsedRequests() used)`. */
+export const UsedRequests = createParamDecorator((_: unknown, context: ExecutionContext): number | null => {
+  const requests = context.switchToHttp().getRequest<LimitedRequest>().standing?.requests;
+  return requests ? requests.limit - requests.remaining : null;
+});
 
 /**
  * Holds projects to their number of requests. Runners are not counted, nor what needs no key. Every answer of a limited
@@ -25,7 +38,10 @@ export function registerRateLimits(fastify: FastifyInstance, limits: RequestLimi
     if (scope === 'runner' || scope === 'public') return;
     const waits = QUEUED.has(url);
     const overdraw = waits || (request.method === 'POST' && NEVER_REFUSED.has(url));
-    const state = await limits.take(caller.projectId, { overdraw });
+    const standing = await limits.take(caller.projectId, { overdraw });
+    (request as LimitedRequest).standing = standing;
+    if (standing.tokens !== null) tellTokens(reply, standing.tokens);
+    const state = standing.requests;
     if (state === null) return;
     tell(reply, state);
     if (state.waitMs === 0) return;
@@ -42,6 +58,14 @@ function tell(reply: FastifyReply, { limit, remaining, resetMs }: BucketState): 
     .header('x-ratelimit-limit-requests', String(limit))
     .header('x-ratelimit-remaining-requests', String(remaining))
     .header('x-ratelimit-reset-requests', `${resetSeconds}s`);
+}
+
+/** Only OpenAI's words: the IETF draft has no unit for tokens. Clients read the time as a duration of Go's. */
+function tellTokens(reply: FastifyReply, { limit, remaining, resetMs }: TokenState): void {
+  reply
+    .header('x-ratelimit-limit-tokens', String(limit))
+    .header('x-ratelimit-remaining-tokens', String(remaining));
+  if (resetMs !== null) reply.header('x-ratelimit-reset-tokens', `${Math.ceil(resetMs / 1_000)}s`);
 }
 
 /** Never a hint of more than a minute: SDKs do not obey it. */
