@@ -51,7 +51,7 @@ describe.each(SEEDS)('a whole job in virtual time, seed %i', (seed) => {
     const steered = runVirtually(memoryBound(seed));
     expect(steered.makespanMs / everything.makespanMs).toBeLessThanOrEqual(1);
     expect(steered.preemptions).toBeLessThan(everything.preemptions / 2);
-    expect(swing(steered)).toBeLessThan(1.6);
+    expect(swing(steered)).toBeLessThan(1.35);
   });
 
   test('beside other traffic, with a reserve, that gets its first token in 0.2 s, and we lose little', () => {
@@ -70,21 +70,21 @@ describe.each(SEEDS)('a whole job in virtual time, seed %i', (seed) => {
     expect(log()).toBe(log());
   });
 
-  test.each<Fault['kind']>(['refusing', 'dead', 'stale', 'lying', 'half_kv'])(
-    'ten samples after the engine was %s it runs as many as if nothing had been',
-    (kind) => {
-      const memory = kind === 'half_kv' ? { engine: { numGpuBlocks: 8_192 } } : {};
-      const job = {
-        ...evenJob(seed, 4_000),
-        outputTokens: lengths(seed, 100, 200),
-        untilMs: 31_500,
-        ...memory,
-      };
-      const disturbed = runVirtually({ ...job, faults: [{ kind, fromMs: 20_000, untilMs: 23_000 }] });
-      const before = runningBetween(disturbed, 15_000, 20_000);
-      expect(runningBetween(disturbed, 28_000, 31_500) / before).toBeGreaterThanOrEqual(0.95);
-    },
-  );
+  test.each<Fault['kind']>([
+    ...(['refusing', 'dead', 'aborting', 'hanging', 'slow', 'garbage'] as const),
+    ...(['far', 'crowded', 'stale', 'lying', 'half_kv'] as const),
+  ])('ten samples after the engine was %s it is as fast as if nothing had been', (kind) => {
+    const memory = kind === 'half_kv' ? { engine: { numGpuBlocks: 8_192 } } : {};
+    const job = {
+      ...evenJob(seed, 4_000),
+      outputTokens: lengths(seed, 100, 200),
+      untilMs: 31_500,
+      ...memory,
+    };
+    const disturbed = runVirtually({ ...job, faults: [{ kind, fromMs: 20_000, untilMs: 23_000 }] });
+    const before = runningBetween(disturbed, 15_000, 20_000);
+    expect(runningBetween(disturbed, 28_000, 31_500) / before).toBeGreaterThanOrEqual(0.95);
+  });
 });
 
 describe('the window at other engines', () => {

@@ -25,10 +25,24 @@ export interface Fault {
   readonly fromMs: number;
   readonly untilMs: number;
   /**
-   * `refusing`: 503 to everything new; `dead`: it loses all it has and takes nothing;
-   * `stale`: its gauges stand still; `lying`: it always says that nothing waits; `half_kv`: half of its memory is gone.
+   * `refusing`: 503 to everything new; `dead`: it loses all it has and takes nothing; `aborting`: it cuts off what it
+   * has, as at a shutdown, and is there at once again; `hanging`: nothing comes in or goes out; `slow`: its steps take
+   * four times as long; `garbage`: its answers are none, and their items are tried again; `far`: 200 ms there and back;
+   * `crowded`: others send 40 requests a second; `stale`: its gauges stand still; `lying`: it always says that nothing
+   * waits; `half_kv`: half of its memory is gone.
    */
-  readonly kind: 'refusing' | 'dead' | 'stale' | 'lying' | 'half_kv';
+  readonly kind:
+    | 'refusing'
+    | 'dead'
+    | 'aborting'
+    | 'hanging'
+    | 'slow'
+    | 'garbage'
+    | 'far'
+    | 'crowded'
+    | 'stale'
+    | 'lying'
+    | 'half_kv';
 }
 
 export interface ForeignLoad {
@@ -72,6 +86,9 @@ interface Unit extends Queued {
 }
 
 const RETRY_MS = 250;
+const FAR_MS = 200;
+const SLOWNESS = 4;
+const CROWD: ForeignLoad = { perSecond: 40, promptTokens: 256, outputTokens: 100 };
 
 /**
  * A runner's loop on virtual time, with the real window and the real queue: dispatch on every completion, a sample every
@@ -116,7 +133,8 @@ class VirtualRunner {
 
   run(): Course {
     for (const fault of this.#scenario.faults ?? []) this.#schedule(fault);
-    if (this.#scenario.foreign !== undefined) this.#foreignArrives(this.#scenario.foreign);
+    if (this.#scenario.foreign !== undefined)
+      this.#foreignArrives(this.#scenario.foreign, Number.POSITIVE_INFINITY);
     this.#timeline.after(0, () => this.#sample());
     this.#timeline.run(this.#scenario.untilMs ?? 24 * 3_600_000);
     return {
@@ -134,10 +152,25 @@ class VirtualRunner {
   }
 
   #is(kind: Fault['kind']): boolean {
+    return this.#current(kind) !== undefined;
+  }
+
+  #current(kind: Fault['kind']): Fault | undefined {
     const { nowMs } = this.#timeline;
-    return (this.#scenario.faults ?? []).some(
+    return (this.#scenario.faults ?? []).find(
       (fault) => fault.kind === kind && nowMs >= fault.fromMs && nowMs < fault.untilMs,
     );
+  }
+
+  get #roundTripMs(): number {
+    return this.#is('far') ? FAR_MS : (this.#scenario.roundTripMs ?? 1);
+  }
+
+  /** Runs this when the engine no longer hangs: at once, as a rule. */
+  #unlessHanging(run: () => void): void {
+    const hang = this.#current('hanging');
+    if (hang === undefined) run();
+    else this.#timeline.after(hang.untilMs - this.#timeline.nowMs, run);
   }
 
   get #limit(): number {
@@ -154,7 +187,7 @@ class VirtualRunner {
       this.#attempts += 1;
       const id = `${unit.id}#${this.#attempts}`;
       this.#flights.set(id, unit);
-      this.#timeline.after((this.#scenario.roundTripMs ?? 1) / 2, () => this.#arrive(id, unit));
+      this.#timeline.after(this.#roundTripMs / 2, () => this.#unlessHanging(() => this.#arrive(id, unit)));
     }
   }
 
@@ -183,17 +216,25 @@ class VirtualRunner {
       return;
     }
     // The answer travels before its place is free again.
-    this.#timeline.after((this.#scenario.roundTripMs ?? 1) / 2, () => {
-      if (!this.#flights.delete(finished.id)) return;
+    this.#timeline.after(this.#roundTripMs / 2, () => this.#unlessHanging(() => this.#answered(finished)));
+  }
+
+  #answered({ id, outputTokens }: FinishedSequence): void {
+    const unit = this.#flights.get(id);
+    if (unit === undefined) return;
+    this.#flights.delete(id);
+    if (this.#is('garbage')) {
+      this.#timeline.after(RETRY_MS * this.#random(), () => this.#again(unit));
+    } else {
       this.#counts.completions += 1;
-      this.#counts.outputTokens += finished.outputTokens;
+      this.#counts.outputTokens += outputTokens;
       this.#endedAtMs.push(this.#timeline.nowMs);
-      this.#fill();
-    });
+    }
+    this.#fill();
   }
 
   #sample(): void {
-    if (!this.#is('stale')) {
+    if (!this.#is('stale') && !this.#is('hanging')) {
       const gauges = this.#model.reported;
       this.#gauges = this.#is('lying') ? { ...gauges, waiting: 0 } : gauges;
       this.#gaugesAtMs = this.#timeline.nowMs;
@@ -206,7 +247,7 @@ class VirtualRunner {
   }
 
   #control(): void {
-    const { roundTripMs = 1, reserve = 0, window, engine } = this.#scenario;
+    const { reserve = 0, window, engine } = this.#scenario;
     const options = { ...DEFAULT_MODEL_OPTIONS, ...engine };
     const kvTokens = options.numGpuBlocks * options.blockSize;
     const seen: WindowSample = {
@@ -216,7 +257,7 @@ class VirtualRunner {
       inFlight: this.#flights.size,
       ...this.#counts,
       ...{ retryAfterMs: null, timeouts: 0, itemTokens: null, maxSequences: null },
-      ...{ roundTripMs, reserve, foreign: this.#foreign },
+      ...{ roundTripMs: this.#roundTripMs, reserve, foreign: this.#foreign },
     };
     this.#state = control(this.#state, seen);
     this.#counts = { completions: 0, outputTokens: 0, rejections: 0 };
@@ -225,28 +266,36 @@ class VirtualRunner {
   #schedule(fault: Fault): void {
     this.#timeline.after(fault.fromMs, () => {
       if (fault.kind === 'half_kv') this.#model.setKvShare(0.5);
-      if (fault.kind !== 'dead') return;
-      for (const [id, unit] of this.#flights) {
-        this.#engine.abort(id);
-        this.#queue.pushRetry(unit);
-      }
-      this.#flights.clear();
+      if (fault.kind === 'slow') this.#model.setSlowness(SLOWNESS);
+      if (fault.kind === 'crowded') this.#foreignArrives(CROWD, fault.untilMs);
+      if (fault.kind === 'dead' || fault.kind === 'aborting') this.#cutOff();
     });
     this.#timeline.after(fault.untilMs, () => {
-      if (fault.kind === 'half_kv') this.#model.setKvShare(1);
+      this.#model.setKvShare(1);
+      this.#model.setSlowness(1);
       this.#engine.wake();
       this.#fill();
     });
   }
 
-  #foreignArrives(load: ForeignLoad): void {
+  /** Everything that is at the engine ends without an answer, and is tried again. */
+  #cutOff(): void {
+    for (const [id, unit] of this.#flights) {
+      this.#engine.abort(id);
+      this.#queue.pushRetry(unit);
+    }
+    this.#flights.clear();
+    this.#fill();
+  }
+
+  #foreignArrives(load: ForeignLoad, untilMs: number): void {
     this.#timeline.after((-Math.log(1 - this.#random()) * 1_000) / load.perSecond, () => {
-      if (this.#over) return;
+      if (this.#over || this.#timeline.nowMs >= untilMs) return;
       this.#attempts += 1;
       this.#foreign += 1;
       const { promptTokens, outputTokens } = load;
       this.#engine.submit({ id: `foreign-${this.#attempts}`, promptTokens, outputTokens });
-      this.#foreignArrives(load);
+      this.#foreignArrives(load, untilMs);
     });
   }
 }

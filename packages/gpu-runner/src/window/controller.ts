@@ -24,7 +24,9 @@ const SHARED_STEP = 8;
 const PRESSURE_MEMORY_MS = 60_000;
 const PRESSURE_NEAR = 0.9;
 const MIN_STRIDE = 0.01;
-const MAX_STRIDE = 0.08;
+const MAX_STRIDE = 0.02;
+/** What was taken off the window leaves the engine only as requests end: preemptions in this time call for no more. */
+const SHRINK_INTERVAL_MS = 2 * SAMPLE_INTERVAL_MS;
 const COUNTING_MS = 1_000;
 /**
  * vLLM writes its gauges at the end of a step, when what ended is out and what waits is not yet in; then they stand
@@ -221,6 +223,7 @@ function steer(
   const target = Math.max(4, Math.ceil(0.05 * gauges.running), Math.ceil(1.5 * perMs * (roundTripMs + 5)));
   const stalenessMs = nowMs - sample.gaugesAtMs;
   if (preempted > 0.02 * sample.completions && preempted > 0) {
+    if (state.mode === 'backoff' && nowMs - state.shrunkAtMs < SHRINK_INTERVAL_MS) return state;
     const limit = Math.min(state.limit, inFlight) - Math.max(1, 0.05 * gauges.running);
     const pressed = { ...state, pressure: state.limit, pressureAtMs: nowMs, stride: MIN_STRIDE };
     return shrunk(pressed, nowMs, limit, 6 * SAMPLE_INTERVAL_MS + stalenessMs);

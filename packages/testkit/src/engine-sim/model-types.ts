@@ -19,7 +19,12 @@ export interface ModelOptions {
   readonly seed: number;
 }
 
-/** Time of one step = base + tokens + sequences + context, each with its own constant, in milliseconds. */
+/**
+ * Time of one step in milliseconds: max(floor, base + tokens + sequences + context), each with its own constant. The
+ * straight line is the work that grows with what a step computes; the floor is what a step takes however little that
+ * is, because all weights are read once (the two roofs of the roofline model: memory and arithmetic). On an engine that
+ * reads its weights quickly the floor lies under the line, and can be left out.
+ */
 export interface StepTime {
   readonly baseMs: number;
   /** For each token computed in the step. */
@@ -28,6 +33,8 @@ export interface StepTime {
   readonly perSequenceMs: number;
   /** For each token of context that the step's sequences attend to. */
   readonly perContextTokenMs: number;
+  /** No step is shorter. Default 0. */
+  readonly floorMs?: number;
 }
 
 export const DEFAULT_STEP_TIME: StepTime = {

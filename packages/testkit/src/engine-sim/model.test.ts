@@ -57,6 +57,21 @@ describe('StepModel', () => {
     expect(model.nowMs).toBe(23 + 14.25);
   });
 
+  it('takes the time of its floor where the line lies under it', () => {
+    const { model } = createModel({ stepTime: { ...STEP_TIME, floorMs: 20 } });
+    model.submit({ id: 'a', promptTokens: 10, outputTokens: 2 });
+    expect(runToEnd(model).map((step) => step.durationMs)).toEqual([10 + 10 + 0.5 + 0.25 * 10, 20]);
+  });
+
+  it('takes so many times as long while it is made slow', () => {
+    const { model } = createModel({ stepTime: STEP_TIME });
+    model.submit({ id: 'a', promptTokens: 10, outputTokens: 2 });
+    model.setSlowness(4);
+    expect(model.advance()?.durationMs).toBe(4 * 23);
+    model.setSlowness(1);
+    expect(model.advance()?.durationMs).toBe(14.25);
+  });
+
   it('splits a prompt over the token budget, and decodes the running ones first', () => {
     const { model } = createModel({ maxNumBatchedTokens: 8 });
     model.submit({ id: 'a', promptTokens: 4, outputTokens: 5 });

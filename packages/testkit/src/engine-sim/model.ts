@@ -60,6 +60,7 @@ export class StepModel {
   readonly #waiting: Sequence[] = [];
   #plan: StepPlan | null = null;
   #steps = 0;
+  #slowness = 1;
   #order = 0;
   readonly #totals = { preemptions: 0, queries: 0, hits: 0, promptTokens: 0, generationTokens: 0 };
   #reported: ModelGauges;
@@ -148,6 +149,11 @@ export class StepModel {
     this.#pool.withhold(Math.round(this.options.numGpuBlocks * (1 - share)));
   }
 
+  /** Makes every step from the next one on take so many times as long (a fault); 1 restores it. */
+  setSlowness(factor: number): void {
+    this.#slowness = factor;
+  }
+
   /** Runs one step in virtual time, or returns null when nothing can run. */
   advance(): StepResult | null {
     const durationMs = this.beginStep();
@@ -169,13 +175,14 @@ export class StepModel {
       scheduledTokens += tokens;
       contextTokens += sequence.computedTokens + tokens;
     }
-    const { baseMs, perTokenMs, perSequenceMs, perContextTokenMs } = this.options.stepTime;
-    const exactMs =
+    const { baseMs, perTokenMs, perSequenceMs, perContextTokenMs, floorMs = 0 } = this.options.stepTime;
+    const lineMs =
       baseMs +
       perTokenMs * scheduledTokens +
       perSequenceMs * scheduled.length +
       perContextTokenMs * contextTokens;
-    const durationMs = exactMs * (1 + this.options.jitter * (2 * this.#random() - 1));
+    const exactMs = Math.max(floorMs, lineMs);
+    const durationMs = this.#slowness * exactMs * (1 + this.options.jitter * (2 * this.#random() - 1));
     this.#plan = { startedMs: nowMs, durationMs, scheduled, scheduledTokens };
     this.#onEvent?.({
       kind: 'step',
