@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { newId, toBatchId, toJobId, toMessageBatchId } from './ids.js';
+import { newId, toBatchId, toJobId, toMessageBatchId, toResponseId } from './ids.js';
 
 describe('ids', () => {
   it('are a prefix and a UUIDv7 in hex, safe in URLs', () => {
@@ -23,10 +23,12 @@ describe('ids', () => {
     expect(ids.every((id) => /^req_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$/.test(id))).toBe(true);
   });
 
-  it('name one job in three dialects', () => {
+  it('name one job in three dialects, and as a background response', () => {
     const id = newId('job');
     expect(toJobId(toBatchId(id))).toBe(id);
     expect(toJobId(toMessageBatchId(id))).toBe(id);
+    expect(toJobId(toResponseId(id))).toBe(id);
+    expect(toResponseId(id)).toMatch(/^resp_[0-9a-f]{32}$/);
     expect(toBatchId(id)).toMatch(/^batch_[0-9a-f]{32}$/);
     expect(toMessageBatchId(id)).toMatch(/^msgbatch_[0-9a-f]{32}$/);
   });

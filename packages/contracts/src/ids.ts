@@ -2,7 +2,7 @@
  * Identifiers: a prefix and 32 lower-case hex digits of a UUIDv7 (RFC 9562), so that ids sort by creation time
  * and are safe in URLs, file names and object keys.
  *
- * One job has three names, one for each dialect; they differ only in the prefix.
+ * One job has a name in each dialect, and one as a background response; they differ only in the prefix.
  */
 export type IdPrefix =
   | 'job'
@@ -48,7 +48,7 @@ function uuidV7Hex(nowMs: number): string {
   return text;
 }
 
-const JOB_ALIASES = ['job_', 'batch_', 'msgbatch_'] as const;
+const JOB_ALIASES = ['job_', 'batch_', 'msgbatch_', 'resp_'] as const;
 
 /** The ledger's name (`job_…`) of a job named in any dialect; other strings come back unchanged and match nothing. */
 export function toJobId(id: string): string {
@@ -61,3 +61,6 @@ export const toBatchId = (jobId: string): string => `batch_${jobId.slice('job_'.
 
 /** Anthropic's name of a job: `msgbatch_…`. */
 export const toMessageBatchId = (jobId: string): string => `msgbatch_${jobId.slice('job_'.length)}`;
+
+/** OpenAI's name of a job that is a background response: `resp_…`. */
+export const toResponseId = (jobId: string): string => `resp_${jobId.slice('job_'.length)}`;

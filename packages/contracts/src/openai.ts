@@ -137,6 +137,40 @@ export const createBatchRequest = z.object({
 });
 export type CreateBatchRequest = z.infer<typeof createBatchRequest>;
 
+/**
+ * A response made in the background: until it has ended what was asked for, then the engine's own body under our id.
+ * Every key that SDKs expect is there, `null` when unset.
+ */
+export const responseObject = z.looseObject({
+  id: z.string(),
+  object: z.literal('response'),
+  /** Unix seconds. */
+  created_at: z.int(),
+  status: z.enum(['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled']),
+  background: z.literal(true),
+  completed_at: z.int().nullable(),
+  error: z.looseObject({ code: z.string(), message: z.string() }).nullable(),
+  incomplete_details: z.looseObject({ reason: z.string().optional() }).nullable(),
+  model: z.string(),
+  output: z.array(z.looseObject({ type: z.string() })),
+  usage: z
+    .looseObject({
+      input_tokens: z.int(),
+      input_tokens_details: z.looseObject({ cached_tokens: z.int(), cache_write_tokens: z.int() }),
+      output_tokens: z.int(),
+      output_tokens_details: z.looseObject({ reasoning_tokens: z.int() }),
+      total_tokens: z.int(),
+    })
+    .nullable(),
+});
+
+export const deletedResponse = z.object({
+  id: z.string(),
+  object: z.literal('response'),
+  deleted: z.literal(true),
+});
+export type DeletedResponse = z.infer<typeof deletedResponse>;
+
 /** One line of a batch output or error file. */
 export interface BatchResultLine {
   readonly id: string;

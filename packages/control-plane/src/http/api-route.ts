@@ -16,6 +16,7 @@ export interface ApiRoute {
     | 'batches'
     | 'message batches'
     | 'synchronous'
+    | 'responses'
     | 'webhooks'
     | 'access'
     | 'server'

@@ -6,6 +6,7 @@ import { LIMITS_ROUTES } from './limits/limits-routes.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
 import { JOB_OPTIONS_QUERY, RESULTS_QUERY } from './native/job-parameters.js';
 import { UPLOAD_ROUTES } from './openai/upload-routes.js';
+import { RESPONSES_ROUTES } from './responses/responses-routes.js';
 import { SYNC_ROUTES } from './sync/sync-routes.js';
 import { WEBHOOKS_ROUTES } from './webhooks/webhooks-routes.js';
 
@@ -373,6 +374,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
   ...UPLOAD_ROUTES,
   ...ANTHROPIC_ROUTES,
   ...SYNC_ROUTES,
+  ...RESPONSES_ROUTES,
   ...WEBHOOKS_ROUTES,
   ...ACCESS_ROUTES,
 ];

@@ -15,7 +15,9 @@ import {
   completeUploadRequest,
   createBatchRequest,
   createUploadRequest,
+  deletedResponse,
   fileObject,
+  responseObject,
   uploadObject,
   uploadPartObject,
 } from '@batch-infer/contracts/openai';
@@ -58,6 +60,8 @@ const ANSWERS: Readonly<Record<string, z.ZodType>> = {
   Upload: uploadObject,
   UploadPart: uploadPartObject,
   Batch: batch,
+  Response: responseObject,
+  DeletedResponse: deletedResponse,
   MessageBatch: anthropic.messageBatch,
   MessageBatchList: anthropic.messageBatchList,
   MessageBatchResultLine: anthropic.messageBatchResultLine,

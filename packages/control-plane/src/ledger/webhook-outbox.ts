@@ -1,6 +1,6 @@
 import { newId } from '@batch-infer/contracts';
 import type { Insertable, Selectable } from 'kysely';
-import { SYNC_LANE_METADATA } from '../ports/lanes.js';
+import { isOfLane } from '../ports/lanes.js';
 import { eventTypeOf, toWebhookEvent } from '../webhooks/job-event.js';
 import type { Session } from './dialect.js';
 import { toJobRecord } from './rows.js';
@@ -19,9 +19,7 @@ export async function writeWebhooks(
   const type = eventTypeOf(job);
   if (type === null) return;
   const { webhook, metadata } = job.options;
-  // Whoever waits for a plain request has its answer.
-  const isPlain = metadata?.[SYNC_LANE_METADATA.key] === SYNC_LANE_METADATA.value;
-  const endpoints = isPlain ? [] : await endpointsOf(session, job.projectId);
+  const endpoints = isOfLane(metadata) ? [] : await endpointsOf(session, job.projectId);
   const eventId = newId('evt', nowMs);
   const payload = JSON.stringify(toWebhookEvent({ eventId, type, job, nowMs }));
   const receivers = [

@@ -18,6 +18,12 @@ const COMPLETION_WINDOW = '1h';
 
 const METADATA = { [SYNC_LANE_METADATA.key]: SYNC_LANE_METADATA.value };
 
+/** The answer is read from where the runner put it: nobody asks for the file that every job leaves. */
+export const SHORT_LIVED_OUTPUT = {
+  plan_order: 'input',
+  output_expires_after_seconds: LIMITS.fileExpiryMinSeconds,
+} as const;
+
 /** How often a waiting request looks by itself: at first often, since the item may have ended at another control plane. */
 const FIRST_LOOK_MS = 100;
 const LONGEST_LOOK_MS = 1_000;
@@ -70,9 +76,7 @@ export class SyncLane {
           priority: 'high',
           completion_window: COMPLETION_WINDOW,
           metadata: METADATA,
-          plan_order: 'input',
-          // The answer is read from where the runner put it: nobody asks for the file that every job leaves.
-          output_expires_after_seconds: LIMITS.fileExpiryMinSeconds,
+          ...SHORT_LIVED_OUTPUT,
         },
         attempt,
         signal,
@@ -85,7 +89,7 @@ export class SyncLane {
 
   async #runAgain(job: JobRecord): Promise<JobRecord> {
     if (!isTerminal(job.state)) return job;
-    const item = await this.#endOf(job);
+    const item = await this.endOf(job);
     const curable = item === null || item.ended === 'never_run' || item.header.e?.retryable === true;
     if (!curable) return job;
     const retry = { projectId: job.projectId, id: job.id, repeated: true } as const;
@@ -101,7 +105,7 @@ export class SyncLane {
     using watcher = this.#watch.open(job.id);
     const deadline = performance.now() + waitMs;
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(LONGEST_LOOK_MS, lookMs * 2)) {
-      const item = await this.#endOf(await this.#jobs.get(job.projectId, job.id));
+      const item = await this.endOf(await this.#jobs.get(job.projectId, job.id));
       if (item !== null) return item;
       const leftMs = deadline - performance.now();
       if (leftMs <= 0) return null;
@@ -120,7 +124,8 @@ export class SyncLane {
     await this.#jobs.cancel(job.projectId, job.id);
   }
 
-  async #endOf(job: JobRecord): Promise<EndedItem | null> {
+  /** The end of the job's item; `null` while it has none. */
+  async endOf(job: JobRecord): Promise<EndedItem | null> {
     if (job.succeeded + job.failed === 0 && !isTerminal(job.state)) return null;
     const ends = this.#results.read({ job, order: 'completion', after: null, wanted: EVERYTHING });
     for await (const [result] of ends) if (result !== undefined) return result.item;

@@ -36,7 +36,10 @@ const withId = closed.filter(({ path }) => path.includes('{id}') && !SHARED.has(
 
 let world: AccessWorld;
 /** Everything that the others have. */
-let theirs: Record<'job' | 'batch' | 'file' | 'upload' | 'key' | 'shard' | 'endpoint' | 'delivery', string>;
+let theirs: Record<
+  'job' | 'batch' | 'file' | 'upload' | 'key' | 'shard' | 'endpoint' | 'delivery' | 'response',
+  string
+>;
 const keys = new Map<string, string>();
 
 const keyOf = (name: string): string => {
@@ -113,7 +116,17 @@ beforeAll(async () => {
     payload: { bytes: 9, filename: 'f', mime_type: 'text/jsonl', purpose: 'batch' },
   });
   expect(begun.statusCode, begun.body).toBe(200);
-  const ids = { job, batch, file: uploaded.json().id, upload: begun.json().id, ...(await makeWebhooks()) };
+  const background = await world.ask({
+    method: 'POST',
+    url: '/v1/responses',
+    key: keyOf('theirs'),
+    headers: json,
+    payload: { model: 'm', input: 'theirs', background: true },
+  });
+  expect(background.statusCode, background.body).toBe(200);
+  const response: string = background.json().id;
+  const files = { file: uploaded.json().id, upload: begun.json().id };
+  const ids = { job, batch, response, ...files, ...(await makeWebhooks()) };
   theirs = { ...ids, key: victimKey, shard: shard.id };
 });
 
@@ -143,6 +156,7 @@ function victimOf({ path }: ApiRoute): string {
   if (path.startsWith('/v1/jobs/')) return theirs.job;
   if (path.startsWith('/v1/batches/')) return toBatchId(theirs.job);
   if (path.startsWith('/v1/messages/batches/')) return theirs.batch;
+  if (path.startsWith('/v1/responses/')) return theirs.response;
   if (path.startsWith('/v1/files/')) return theirs.file;
   if (path.startsWith('/v1/uploads/')) return theirs.upload;
   if (path.startsWith('/v1/keys/')) return theirs.key;
@@ -293,7 +307,14 @@ describe('S2: from another project', () => {
       const answer = await world.ask({ method: 'GET', url, key: keyOf('mine') });
       expect(answer.statusCode, answer.body).toBe(200);
       expect(answer.body).not.toContain(OTHERS);
-      for (const id of [theirs.job, theirs.file, theirs.key, toBatchId(theirs.job), theirs.batch])
+      for (const id of [
+        theirs.job,
+        theirs.file,
+        theirs.key,
+        toBatchId(theirs.job),
+        theirs.batch,
+        theirs.response,
+      ])
         expect(answer.body).not.toContain(id);
     }
   });
@@ -301,6 +322,12 @@ describe('S2: from another project', () => {
   it('nothing of the others was changed by all this', async () => {
     const job = await world.ask({ method: 'GET', url: `/v1/jobs/${theirs.job}`, key: keyOf('theirs') });
     expect(job.json()).toMatchObject({ status: 'running', counts: { total: 1, running: 1 } });
+    const response = await world.ask({
+      method: 'GET',
+      url: `/v1/responses/${theirs.response}`,
+      key: keyOf('theirs'),
+    });
+    expect(response.json()).toMatchObject({ id: theirs.response, status: 'queued' });
     const shard = await world.ledger.getShard({ shardId: theirs.shard });
     expect(shard).toMatchObject({ state: 'leased', epoch: 1 });
     const file = await world.ask({ method: 'GET', url: `/v1/files/${theirs.file}`, key: keyOf('theirs') });

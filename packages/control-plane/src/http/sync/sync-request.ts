@@ -23,15 +23,11 @@ export interface SyncRequest {
 
 /** @throws DomainError `invalid_request`, `invalid_parameter` */
 export function readSyncRequest(request: FastifyRequest, endpoint: Endpoint): SyncRequest {
-  const sent = request.body;
-  if (typeof sent !== 'object' || sent === null || Array.isArray(sent)) {
-    throw new DomainError('invalid_request', 'The body must be a JSON object.');
-  }
-  const { stream, stream_options: streamOptions, ...body } = sent as JsonObject;
+  const { stream, stream_options: streamOptions, ...body } = objectOf(request.body);
   if (body.background === true) {
     throw new DomainError(
       'invalid_parameter',
-      'background must not be true here: make a job with POST /v1/jobs, or a batch with POST /v1/batches.',
+      'background must not be true here: only /v1/responses has it. Make a job with POST /v1/jobs, or a batch with POST /v1/batches.',
       { param: 'background' },
     );
   }
@@ -41,6 +37,26 @@ export function readSyncRequest(request: FastifyRequest, endpoint: Endpoint): Sy
     waitMs: waitMsOf(headerOf(request, WAIT_HEADER)),
     cancelOnDisconnect: headerOf(request, CANCEL_HEADER) === 'true',
   };
+}
+
+/** True for a request of `/v1/responses` that nobody is going to wait for. */
+export const isForBackground = ({ body }: FastifyRequest): boolean =>
+  typeof body === 'object' && body !== null && 'background' in body && body.background === true;
+
+/** What the engine gets of a background request: for it the request is like any other. @throws DomainError */
+export function readBackgroundRequest(request: FastifyRequest): JsonObject {
+  const { background, stream, stream_options: streamOptions, ...body } = objectOf(request.body);
+  if (stream !== true) return body;
+  throw new DomainError(
+    'invalid_parameter',
+    'stream must not be true with background: ask for the response with GET /v1/responses/{id} until it has ended.',
+    { param: 'stream' },
+  );
+}
+
+function objectOf(body: unknown): JsonObject {
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as JsonObject;
+  throw new DomainError('invalid_request', 'The body must be a JSON object.');
 }
 
 function streamOf(endpoint: Endpoint, options: unknown): NonNullable<SyncRequest['stream']> {

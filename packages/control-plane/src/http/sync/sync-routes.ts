@@ -19,6 +19,10 @@ export const SYNC_ROUTES: readonly ApiRoute[] = [
   plain('/v1/chat/completions', 'createChatCompletion', 'A chat completion, queued instead of refused.'),
   plain('/v1/completions', 'createCompletion', 'A completion, queued instead of refused.'),
   plain('/v1/embeddings', 'createEmbedding', 'Embeddings, queued instead of refused.'),
-  plain('/v1/responses', 'createResponse', 'A response, queued instead of refused. Not streamed.'),
+  plain(
+    '/v1/responses',
+    'createResponse',
+    'A response, queued instead of refused, or made in the background. Not streamed.',
+  ),
   plain('/v1/messages', 'createMessage', 'A message of Anthropic’s API, queued instead of refused.'),
 ];

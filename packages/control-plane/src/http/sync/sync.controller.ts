@@ -1,11 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Endpoint } from '@batch-infer/contracts';
+import { IDEMPOTENT_REPLAYED_HEADER } from '@batch-infer/contracts/native';
 import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import type { EndedItem } from '../../jobs/item-reader.js';
 import { JobViews } from '../../jobs/job-views.js';
 import type { JobRecord } from '../../ports/records.js';
+import { BackgroundResponses } from '../../sync-lane/background-responses.js';
 import { SyncLane } from '../../sync-lane/sync-lane.js';
 import { toAnthropicAnswer } from '../anthropic/anthropic-problem.js';
 import { ProjectId } from '../auth/project.js';
@@ -14,9 +16,16 @@ import { EVENT_STREAM_HEADERS } from '../events/server-sent-events.js';
 import { idempotencyOf } from '../idempotency.js';
 import { toProblem } from '../problem.js';
 import { ClientGoneError, clientSignal } from '../request-context.js';
+import { toResponse } from '../responses/response-view.js';
 import { type ItemAnswer, toItemAnswer } from './item-answer.js';
 import { lateStream } from './late-stream.js';
-import { JOB_ID_HEADER, readSyncRequest, type SyncRequest } from './sync-request.js';
+import {
+  isForBackground,
+  JOB_ID_HEADER,
+  readBackgroundRequest,
+  readSyncRequest,
+  type SyncRequest,
+} from './sync-request.js';
 
 /** An answer that comes sooner is plain also where a stream was asked for: its status can still say what went wrong. */
 const STREAM_BEGINS_MS = 10_000;
@@ -30,10 +39,16 @@ const decoder = new TextDecoder();
 export class SyncController {
   readonly #lane: SyncLane;
   readonly #views: JobViews;
+  readonly #responses: BackgroundResponses;
 
-  constructor(@Inject(SyncLane) lane: SyncLane, @Inject(JobViews) views: JobViews) {
+  constructor(
+    @Inject(SyncLane) lane: SyncLane,
+    @Inject(JobViews) views: JobViews,
+    @Inject(BackgroundResponses) responses: BackgroundResponses,
+  ) {
     this.#lane = lane;
     this.#views = views;
+    this.#responses = responses;
   }
 
   @Post('chat/completions')
@@ -53,12 +68,22 @@ export class SyncController {
 
   @Post('responses')
   responses(@ProjectId() projectId: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
-    return this.#answer('/v1/responses', projectId, request, reply);
+    return isForBackground(request)
+      ? this.#background(projectId, request, reply)
+      : this.#answer('/v1/responses', projectId, request, reply);
   }
 
   @Post('messages')
   messages(@ProjectId() projectId: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     return this.#answer('/v1/messages', projectId, request, reply);
+  }
+
+  async #background(projectId: string, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const body = readBackgroundRequest(request);
+    const attempt = idempotencyOf(request, projectId, 'POST /v1/responses');
+    const made = await this.#responses.create({ body, attempt, signal: clientSignal(reply) });
+    if (made.replayed) reply.header(IDEMPOTENT_REPLAYED_HEADER, 'true');
+    await reply.status(200).header(JOB_ID_HEADER, made.job.id).send(toResponse(made));
   }
 
   async #answer(

@@ -4,13 +4,11 @@ import Anthropic0 from 'anthropic-sdk-0';
 import OpenAI from 'openai';
 import OpenAI6 from 'openai-6';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Answer, broken, openTestApi, refused, type TestApi } from '../api-conformance.js';
+import { broken, refused } from '../api-conformance.js';
+import { good, openSyncWorld, type SyncWorld } from './sync-fixture.js';
 
-let api: TestApi;
+let world: SyncWorld;
 let url: string;
-let engine: { stop(): Promise<void> };
-/** What the pretended engine says, and what it was sent. */
-let say: (line: { body: Record<string, unknown> }) => Answer | null;
 
 const CHAT = {
   id: 'chatcmpl-7',
@@ -40,62 +38,22 @@ const MESSAGE = {
   stop_sequence: null,
   usage: { input_tokens: 10, output_tokens: 5 },
 };
-const good = (body: unknown): Answer => ({ status: 200, body });
-
-/** Takes what is ready until it is stopped, as a runner does. */
-function runEngine(): { stop(): Promise<void> } {
-  let running = true;
-  const work = (async () => {
-    while (running) {
-      const shard = await api.runShard((_, line) => say(line as { body: Record<string, unknown> }));
-      if (shard !== null) {
-        api.signals.emit('job-changed', shard.jobId);
-        await api.finalizer.tick();
-      }
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
-  })();
-  return {
-    stop: async () => {
-      running = false;
-      await work;
-    },
-  };
-}
 
 beforeEach(async () => {
-  api = await openTestApi();
-  await api.saveRunner(['m']);
-  url = await api.listen();
-  say = () => good(CHAT);
-  engine = runEngine();
+  world = await openSyncWorld(() => good(CHAT));
+  url = world.url;
 });
 
-afterEach(async () => {
-  await engine.stop();
-  await api.close();
-});
+afterEach(() => world.close());
 
 const messages = [{ role: 'user' as const, content: 'question' }];
-const post = async (path: string, body: unknown, headers: Record<string, string> = {}) => {
-  const answer = await fetch(`${url}${path}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify(body),
-  });
-  const text = await answer.text();
-  return { status: answer.status, headers: answer.headers, text, json: () => JSON.parse(text) };
-};
-const jobOf = async (id: string | null) =>
-  (await api.fastify.inject({ method: 'GET', url: `/v1/jobs/${id}` })).json();
-const finalStatusOf = async (id: string | undefined): Promise<string> => {
-  await api.finalizer.tick();
+const post: SyncWorld['post'] = (...request) => world.post(...request);
+const jobOf: SyncWorld['jobOf'] = (id) => world.jobOf(id);
+const jobIds = () => world.jobIds();
+const finalStatusOf = async (id: string | undefined): Promise<unknown> => {
+  await world.api.finalizer.tick();
   return (await jobOf(id ?? '')).status;
 };
-const jobIds = async (): Promise<string[]> =>
-  (await api.fastify.inject({ method: 'GET', url: '/v1/jobs?metadata[x_batch_infer_lane]=sync' }))
-    .json()
-    .data.map(({ id }: { id: string }) => id);
 
 describe.each<[string, typeof OpenAI]>([
   ['openai 7', OpenAI],
@@ -134,7 +92,7 @@ describe.each<[string, typeof OpenAI]>([
   });
 
   it('reads the engine’s own error with its status', async () => {
-    say = () => refused(422);
+    world.say = () => refused(422);
     await expect(client().chat.completions.create({ model: 'm', messages })).rejects.toMatchObject({
       status: 422,
       code: 'bad',
@@ -144,7 +102,7 @@ describe.each<[string, typeof OpenAI]>([
 
   it('finds the job of its first attempt when it tries again by itself', async () => {
     let hold = true;
-    say = () => (hold ? null : good(CHAT));
+    world.say = () => (hold ? null : good(CHAT));
     const retrying = new Client({
       baseURL: `${url}/v1`,
       apiKey: 'none',
@@ -170,12 +128,12 @@ describe.each<[string, typeof Anthropic]>([
   const request = { model: 'm', max_tokens: 16, messages };
 
   it('gets the engine’s message as it is', async () => {
-    say = () => good(MESSAGE);
+    world.say = () => good(MESSAGE);
     expect(await client().messages.create(request)).toMatchObject(MESSAGE);
   });
 
   it('streams the events of a message', async () => {
-    say = () => good(MESSAGE);
+    world.say = () => good(MESSAGE);
     const final = await client().messages.stream(request).finalMessage();
     expect(final).toMatchObject({
       content: MESSAGE.content,
@@ -185,7 +143,7 @@ describe.each<[string, typeof Anthropic]>([
   });
 
   it('reads errors in its own words', async () => {
-    say = () => refused(400);
+    world.say = () => refused(400);
     await expect(client().messages.create(request)).rejects.toMatchObject({
       status: 400,
       error: { type: 'error', error: { type: 'invalid_request_error', message: 'refused by the engine' } },
@@ -202,7 +160,7 @@ describe('a plain request', () => {
     ['/v1/responses', { model: 'm', input: 'x' }],
   ])('to %s reaches the engine with its body', async (path, body) => {
     const seen: unknown[] = [];
-    say = (line) => {
+    world.say = (line) => {
       seen.push(line.body);
       return good({ object: 'answer' });
     };
@@ -234,19 +192,19 @@ describe('a plain request', () => {
     ] as const) {
       expect((await post(path, body)).json()).toMatchObject({ status: 400, param: 'stream' });
     }
-    const background = await post('/v1/responses', { model: 'm', input: 'x', background: true });
+    const background = await post('/v1/chat/completions', { model: 'm', messages, background: true });
     expect(background.json()).toMatchObject({ status: 400, param: 'background' });
   });
 
   it('whose time is over gets its job’s id, and its answer when it comes again', async () => {
-    say = () => null;
+    world.say = () => null;
     const headers = { 'idempotency-key': 'one', 'x-batch-infer-wait-ms': '50' };
     const body = { model: 'm', messages };
     const late = await post('/v1/chat/completions', body, headers);
     const id = late.headers.get('x-batch-infer-job-id');
     expect(late.json()).toMatchObject({ status: 504, code: 'answer_not_ready' });
     expect(late.json().detail).toContain(`job ${id}`);
-    say = () => good(CHAT);
+    world.say = () => good(CHAT);
     const answer = await post('/v1/chat/completions', body, { 'idempotency-key': 'one' });
     expect([answer.status, answer.headers.get('x-batch-infer-job-id')]).toEqual([200, id]);
     const other = await post('/v1/chat/completions', { ...body, n: 2 }, headers);
@@ -254,7 +212,7 @@ describe('a plain request', () => {
   });
 
   it('that the engine never answered fails, and runs again in the same job when it is sent again', async () => {
-    say = () => broken();
+    world.say = () => broken();
     const headers = { 'idempotency-key': 'two' };
     const failed = await post('/v1/chat/completions', { model: 'm', messages }, headers);
     expect(failed.status).toBe(502);
@@ -262,7 +220,7 @@ describe('a plain request', () => {
     await expect
       .poll(async () => (await jobOf(failed.headers.get('x-batch-infer-job-id'))).status)
       .toBe('failed');
-    say = () => good(CHAT);
+    world.say = () => good(CHAT);
     const again = await post('/v1/chat/completions', { model: 'm', messages }, headers);
     expect(again.status).toBe(200);
     expect(await jobIds()).toEqual([failed.headers.get('x-batch-infer-job-id')]);
@@ -270,7 +228,7 @@ describe('a plain request', () => {
 
   it('that the engine refused for good is not run again', async () => {
     let runs = 0;
-    say = () => {
+    world.say = () => {
       runs += 1;
       return refused(400);
     };
@@ -283,11 +241,11 @@ describe('a plain request', () => {
   });
 
   it('whose job is cancelled meanwhile says so', async () => {
-    say = () => null;
+    world.say = () => null;
     const waiting = post('/v1/chat/completions', { model: 'm', messages });
     await expect.poll(jobIds).toHaveLength(1);
     const [id] = await jobIds();
-    await api.fastify.inject({ method: 'POST', url: `/v1/jobs/${id}/cancel` });
+    await world.api.fastify.inject({ method: 'POST', url: `/v1/jobs/${id}/cancel` });
     await expect.poll(() => finalStatusOf(id)).toBe('cancelled');
     expect((await waiting).json()).toMatchObject({ status: 502, code: 'item_not_run' });
   });
@@ -295,7 +253,7 @@ describe('a plain request', () => {
 
 describe('a client that goes away', () => {
   const leave = async (headers: Record<string, string>): Promise<string> => {
-    say = () => null;
+    world.say = () => null;
     const call = httpRequest(`${url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
@@ -310,7 +268,7 @@ describe('a client that goes away', () => {
 
   it('leaves its job running', async () => {
     const id = await leave({});
-    say = () => good(CHAT);
+    world.say = () => good(CHAT);
     await expect.poll(async () => (await jobOf(id)).status).toBe('succeeded');
   });
 
