@@ -167,6 +167,18 @@ describe('bad lines', () => {
     const report = await run(['validate', path, '--json']);
     expect(JSON.parse(report.io.out())).toMatchObject({ ok: false, error_count: 1, errors: [{ line: 2 }] });
   });
+
+  it('are found by validate in media, but for the hosts that the server allows', async () => {
+    const path = join(folder, 'media.jsonl');
+    const image = { type: 'image_url', image_url: { url: 'https://media.example/x.png' } };
+    const body = { model: 'm', messages: [{ role: 'user', content: [image] }] };
+    await writeFile(path, JSON.stringify({ body }));
+    const { code, io } = await run(['validate', path]);
+    expect([code, io.out()]).toEqual([2, expect.stringContaining('media.example')]);
+    for (const hosts of ['*', 'a.example,media.example'])
+      expect((await run(['validate', path, '--media-hosts', hosts])).code).toBe(0);
+    expect((await run(['validate', path], { BATCH_INFER_MEDIA_HOSTS: 'media.example' })).code).toBe(0);
+  });
 });
 
 describe('a job that expired', () => {

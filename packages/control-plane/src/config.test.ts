@@ -24,6 +24,7 @@ describe('the settings of a control plane', () => {
       webhookAllowHosts: [],
       mediaHosts: [],
       retentionMs: 30 * 86_400_000,
+      outputRetentionMs: null,
       logLevel: 'info',
     });
   });

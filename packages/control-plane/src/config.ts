@@ -28,6 +28,8 @@ export interface ControlPlaneConfig {
   readonly mediaHosts: 'any' | readonly string[];
   /** How long jobs stay after their end; `null`: for ever. */
   readonly retentionMs: number | null;
+  /** How long output and error files stay whose job does not say it; `null`: until they are deleted. */
+  readonly outputRetentionMs: number | null;
   readonly leaseMs: number;
   readonly renewIntervalMs: number;
   /** A runner whose session broke is taken for dead after this. */
@@ -77,6 +79,16 @@ const url = (protocols: RegExp, rule: string) =>
 
 const httpUrl = url(/^https?:$/, 'must be an http:// or https:// URL');
 
+/** Milliseconds; 0 for no end. */
+const retention = (meaningOfZero: string) =>
+  z
+    .string()
+    .transform((text) => (text === '0' ? 0 : (parseDurationMs(text) ?? Number.NaN)))
+    .refine(
+      (durationMs) => durationMs === 0 || (durationMs >= MIN_RETENTION_MS && durationMs <= MAX_RETENTION_MS),
+      `must be a duration from 1h to 3650d, or 0 ${meaningOfZero}`,
+    );
+
 const settings = z.object({
   BATCH_INFER_HOST: z.string().min(1).default('127.0.0.1'),
   BATCH_INFER_PORT: wholeNumber(0, 65_535).default(8_080),
@@ -105,14 +117,8 @@ const settings = z.object({
       ),
     )
     .default([]),
-  BATCH_INFER_RETENTION: z
-    .string()
-    .transform((text) => (text === '0' ? 0 : (parseDurationMs(text) ?? Number.NaN)))
-    .refine(
-      (durationMs) => durationMs === 0 || (durationMs >= MIN_RETENTION_MS && durationMs <= MAX_RETENTION_MS),
-      'must be a duration from 1h to 3650d, or 0 to keep jobs for ever',
-    )
-    .default(30 * DAY_MS),
+  BATCH_INFER_RETENTION: retention('to keep jobs for ever').default(30 * DAY_MS),
+  BATCH_INFER_OUTPUT_RETENTION: retention('to keep files until they are deleted').default(0),
   BATCH_INFER_LEASE_MS: duration.default(LIMITS.leaseMs),
   BATCH_INFER_RENEW_INTERVAL_MS: duration.default(2_500),
   BATCH_INFER_SESSION_GRACE_MS: duration.default(3_000),
@@ -164,6 +170,7 @@ export function parseControlPlaneConfig(
     apiKeysFile: value.BATCH_INFER_API_KEYS_FILE ?? null,
     mediaHosts: value.BATCH_INFER_MEDIA_HOSTS.includes('*') ? 'any' : value.BATCH_INFER_MEDIA_HOSTS,
     retentionMs: value.BATCH_INFER_RETENTION === 0 ? null : value.BATCH_INFER_RETENTION,
+    outputRetentionMs: value.BATCH_INFER_OUTPUT_RETENTION === 0 ? null : value.BATCH_INFER_OUTPUT_RETENTION,
     leaseMs: value.BATCH_INFER_LEASE_MS,
     renewIntervalMs: value.BATCH_INFER_RENEW_INTERVAL_MS,
     sessionGraceMs: value.BATCH_INFER_SESSION_GRACE_MS,

@@ -44,6 +44,36 @@ describe('validateFile', () => {
     const path = await fileOf('{"body":{"messages":[{"role":"user","content":"hi"}]}}\n');
     expect((await validateFile(path)).ok).toBe(false);
     expect((await validateFile(path, { model: 'm' })).ok).toBe(true);
+    expect(await validateFile(path, { defaults: { model: 'm' } })).toMatchObject({
+      ok: true,
+      models: { m: 1 },
+    });
+  });
+
+  it('finds media at addresses that the server would not send its engines to', async () => {
+    const image = { type: 'image_url', image_url: { url: 'https://Media.example/x.png' } };
+    const body = { model: 'm', messages: [{ role: 'user', content: [image] }] };
+    const path = await fileOf(`${JSON.stringify({ body })}\n`);
+    const report = await validateFile(path);
+    expect(report).toMatchObject({ ok: false, errorCount: 1 });
+    expect(report.errors).toMatchObject([
+      { line: 1, code: 'media_url_not_allowed', param: 'body.messages.0.content.0.image_url.url' },
+    ]);
+    for (const mediaHosts of ['any', ['other.example', 'MEDIA.example']] as const)
+      expect((await validateFile(path, { mediaHosts })).ok).toBe(true);
+    expect((await validateFile(path, { mediaHosts: ['other.example'] })).ok).toBe(false);
+  });
+
+  it('judges the media of defaults, which are on no line', async () => {
+    const image = { type: 'input_image', image_url: 'https://media.example/x.png' };
+    const defaults = { model: 'm', input: [{ role: 'user', content: [image] }] };
+    const path = await fileOf('{"body":{}}\n');
+    const options = { endpoint: '/v1/responses', defaults } as const;
+    expect(await validateFile(path, options)).toMatchObject({
+      ok: false,
+      errors: [{ line: null, param: 'defaults.input.0.content.0.image_url' }],
+    });
+    expect((await validateFile(path, { ...options, mediaHosts: ['media.example'] })).ok).toBe(true);
   });
 });
 

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { usageError } from '../cli-error.js';
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { readyLine } from '../local/ready-line.js';
-import { toVariables } from '../settings/pass-on.js';
+import { namedAsGiven, toVariables } from '../settings/pass-on.js';
 import { SERVE_OPTIONS } from '../settings/server-options.js';
 
 /** When the parent is gone, runners beside us are given this time to hand their work back. */
@@ -20,9 +21,19 @@ export const command: CommandDefinition = {
 };
 
 async function run({ settings, io, interrupts }: CommandContext): Promise<number> {
-  const { parseControlPlaneConfig, startControlPlane } = await import('@batch-infer/control-plane');
-  const variables = toVariables(settings, SERVE_OPTIONS);
-  const server = await startControlPlane(parseControlPlaneConfig({ ...io.environment, ...variables }));
+  const { ConfigError, parseControlPlaneConfig, startControlPlane } = await import(
+    '@batch-infer/control-plane'
+  );
+  const variables = { ...io.environment, ...toVariables(settings, SERVE_OPTIONS) };
+  const read = () => {
+    try {
+      return parseControlPlaneConfig(variables);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      throw usageError(namedAsGiven(error.message, settings, SERVE_OPTIONS));
+    }
+  };
+  const server = await startControlPlane(read());
   io.writeError(readyLine('serve', server.url));
   const { signal } = await interrupts.wait();
   if (signal === 'disconnect') await delay(ORPHAN_GRACE_MS);

@@ -3,6 +3,7 @@ import { EXIT } from '../exit-codes.js';
 import { openInput } from '../jobs/input-file.js';
 import { readJobOptions } from '../jobs/job-options.js';
 import { JOB_OPTIONS } from '../settings/options.js';
+import { MEDIA_OPTIONS } from '../settings/server-options.js';
 import { placed } from '../terminal/describe-job.js';
 import { formatCount, plural } from '../terminal/format.js';
 import { annotateProblems } from '../terminal/github.js';
@@ -15,6 +16,7 @@ export const command: CommandDefinition = {
   description: 'Check a file as a server would, offline: every fault with its line.',
   options: [
     ...JOB_OPTIONS.filter(({ flag }) => READ.has(flag)),
+    ...MEDIA_OPTIONS,
     { flag: 'json', description: 'the report as one JSON document' },
     { flag: 'quiet', short: 'q', description: 'the exit code only' },
   ],
@@ -24,9 +26,14 @@ export const command: CommandDefinition = {
 async function run({ operands, settings, io, interrupts }: CommandContext): Promise<number> {
   const { validateFile } = await import('@batch-infer/sdk/node');
   const { endpoint, model, defaults } = readJobOptions(settings);
+  const mediaHosts = settings
+    .list('media-hosts')
+    .flatMap((hosts) => hosts.split(','))
+    .map((host) => host.trim());
   await using input = await openInput(operands[0] ?? '-', io, interrupts.signal);
   const report = await validateFile(input.path, {
     signal: interrupts.signal,
+    mediaHosts: mediaHosts.includes('*') ? 'any' : mediaHosts,
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(model === undefined ? {} : { model }),
     ...(defaults === undefined ? {} : { defaults }),

@@ -66,6 +66,8 @@ async function checkInput(input: InputFile, options: SubmitFileOptions, signal: 
   const { endpoint, model, defaults } = options;
   return await validateFile(input.path, {
     signal,
+    // The server that is about to start knows which hosts are allowed, and says so itself.
+    mediaHosts: 'any',
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(model === undefined ? {} : { model }),
     ...(defaults === undefined ? {} : { defaults }),

@@ -23,3 +23,19 @@ export function toOptions(settings: Settings, specs: readonly OptionSpec[]): Rec
   }
   return options;
 }
+
+/**
+ * A complaint of a part that reads variables, in the words in which its user gave them: `--port` for a flag, with the
+ * file for what stands in one.
+ */
+export function namedAsGiven(message: string, settings: Settings, specs: readonly OptionSpec[]): string {
+  let named = message;
+  for (const { flag } of specs) {
+    const source = settings.sourceOf(flag);
+    const variable = environmentName(flag);
+    if (!settings.isGiven(flag) || source === variable) continue;
+    const place = source === 'flag' ? `--${flag}` : `--${flag} (set by ${source})`;
+    named = named.replaceAll(new RegExp(`\\b${variable}\\b`, 'g'), () => place);
+  }
+  return named;
+}

@@ -11,6 +11,16 @@ export const LISTEN_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+/** Where media of items may lie. */
+export const MEDIA_OPTIONS: readonly OptionSpec[] = [
+  {
+    flag: 'media-hosts',
+    value: 'HOST,…',
+    repeatable: true,
+    description: 'hosts that items may name images and other media on, or * (default: data: URLs only)',
+  },
+];
+
 /** The control plane. */
 export const SERVE_OPTIONS: readonly OptionSpec[] = [
   ...DATA_OPTIONS,
@@ -36,12 +46,7 @@ export const SERVE_OPTIONS: readonly OptionSpec[] = [
     description: 'Kafka (default: offers travel directly)',
   },
   { flag: 'api-keys-file', value: 'FILE', description: 'API keys that are accepted' },
-  {
-    flag: 'media-hosts',
-    value: 'HOST,…',
-    repeatable: true,
-    description: 'hosts that items may name images and other media on, or * (default: data: URLs only)',
-  },
+  ...MEDIA_OPTIONS,
   {
     flag: 'webhook-allow-hosts',
     value: 'HOST,…',
@@ -52,6 +57,12 @@ export const SERVE_OPTIONS: readonly OptionSpec[] = [
     flag: 'retention',
     value: 'TIME',
     description: 'how long jobs and their results stay after their end; 0 keeps them for ever (default: 30d)',
+  },
+  {
+    flag: 'output-retention',
+    value: 'TIME',
+    description:
+      'how long output and error files stay whose job does not say it; 0 keeps them until they are deleted (default: 0)',
   },
   {
     flag: 'log-level',

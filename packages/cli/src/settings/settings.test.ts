@@ -7,7 +7,7 @@ import { runCli } from '../cli.js';
 import { COMMANDS } from '../registry.js';
 import { readConfigFiles } from './config-files.js';
 import { configKey, environmentName, type OptionSpec } from './options.js';
-import { toOptions, toVariables } from './pass-on.js';
+import { namedAsGiven, toOptions, toVariables } from './pass-on.js';
 import { type Layer, mergeSettings } from './settings.js';
 
 const specs: OptionSpec[] = [
@@ -60,6 +60,19 @@ describe('merging', () => {
     const settings = merge({ 'engine-url': ['a', 'b'], json: true });
     expect(toVariables(settings, specs.slice(0, 2))).toEqual({ BATCH_INFER_ENGINE_URL: 'a,b' });
     expect(toOptions(settings, specs)).toEqual({ engineUrl: ['a', 'b'], json: true });
+  });
+});
+
+describe('a complaint about a variable', () => {
+  const about = (...sources: Parameters<typeof merge>) =>
+    namedAsGiven('Settings are not valid: BATCH_INFER_PORT must be a number.', merge(...sources), specs);
+
+  it('names the flag that was typed, the variable that was set, or the file', () => {
+    expect(about({ port: 'x' })).toBe('Settings are not valid: --port must be a number.');
+    expect(about({}, { BATCH_INFER_PORT: 'x' })).toContain(': BATCH_INFER_PORT must');
+    expect(about({}, {}, [{ name: '/x/rc.json', values: { port: 'x' } }])).toContain(
+      ': --port (set by /x/rc.json) must',
+    );
   });
 });
 

@@ -4,6 +4,7 @@ import { answered, broken, openTestApi, refused, type TestApi } from '../http/ap
 import { readBytes } from '../jobs/blob-bytes.js';
 import { ItemReader } from '../jobs/item-reader.js';
 import { Finalizer } from './finalizer.js';
+import { OutputFiles } from './output-files.js';
 
 let api: TestApi;
 beforeEach(async () => {
@@ -82,7 +83,7 @@ describe('the finalizer', () => {
     api.advance(60_000);
     const other = new Finalizer(
       api.ledger,
-      api.blobs,
+      new OutputFiles(api.blobs, { nowMs: () => api.nowMs() }, { outputRetentionMs: null }),
       { nowMs: () => api.nowMs() },
       api.signals,
       new ItemReader(api.ledger, api.blobs),

@@ -1,15 +1,14 @@
 import { type JobState, newId, terminalState } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
-import { fileBlobKey } from '../files/files.js';
 import { EVERYTHING, ItemReader, neverRunStatusOf } from '../jobs/item-reader.js';
-import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
 import type { Signals } from '../ports/signals.js';
-import { BLOBS, CLOCK, LEDGER, SIGNALS } from '../tokens.js';
+import { CLOCK, LEDGER, SIGNALS } from '../tokens.js';
 import { toBatchLine } from './batch-lines.js';
-import { BlobWriter } from './blob-writer.js';
+import type { BlobWriter } from './blob-writer.js';
+import { OutputFiles, type WrittenFile } from './output-files.js';
 
 /**
  * How long a claim holds. It is renewed every third of it; an attempt that failed is made again when it has run out.
@@ -17,11 +16,6 @@ import { BlobWriter } from './blob-writer.js';
 const CLAIM_MS = 15_000;
 /** Jobs that one process brings to their end at once: a small job does not wait for a huge one. */
 const PARALLEL_JOBS = 4;
-
-interface WrittenFile {
-  readonly id: string;
-  readonly writer: BlobWriter;
-}
 
 /**
  * Brings `finalizing` jobs to their end: merges their segments into an output file (items that succeeded) and an error
@@ -31,7 +25,7 @@ interface WrittenFile {
 @Injectable()
 export class Finalizer {
   readonly #ledger: Ledger;
-  readonly #blobs: Blobs;
+  readonly #files: OutputFiles;
   readonly #clock: Clock;
   readonly #signals: Signals;
   readonly #reader: ItemReader;
@@ -40,13 +34,13 @@ export class Finalizer {
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
-    @Inject(BLOBS) blobs: Blobs,
+    @Inject(OutputFiles) files: OutputFiles,
     @Inject(CLOCK) clock: Clock,
     @Inject(SIGNALS) signals: Signals,
     @Inject(ItemReader) reader: ItemReader,
   ) {
     this.#ledger = ledger;
-    this.#blobs = blobs;
+    this.#files = files;
     this.#clock = clock;
     this.#signals = signals;
     this.#reader = reader;
@@ -77,8 +71,8 @@ export class Finalizer {
   }
 
   async #finalize(job: JobRecord): Promise<boolean> {
-    const output = this.#newFile(job);
-    const errors = this.#newFile(job);
+    const output = this.#files.begin(job);
+    const errors = this.#files.begin(job);
     let finished = false;
     try {
       const written = await this.#write(job, output.writer, errors.writer);
@@ -89,9 +83,7 @@ export class Finalizer {
         kind: 'output' | 'error',
         bytes: number | null,
       ): FileRecord | null =>
-        bytes === null
-          ? null
-          : fileRecord({ job, id: file.id, kind, blobKey: file.writer.key, bytes, nowMs });
+        bytes === null ? null : this.#files.recordOf({ job, file, kind, bytes, nowMs });
       finished = await this.#ledger.finishJob({
         jobId: job.id,
         owner: this.#owner,
@@ -110,11 +102,6 @@ export class Finalizer {
     } finally {
       if (!finished) await Promise.all([output.writer.abort(), errors.writer.abort()]);
     }
-  }
-
-  #newFile(job: JobRecord): WrittenFile {
-    const id = newId('file', this.#clock.nowMs());
-    return { id, writer: new BlobWriter(this.#blobs, fileBlobKey(job.projectId, id)) };
   }
 
   /** Writes both files; `null` when the claim was lost on the way. */
@@ -161,28 +148,3 @@ export class Finalizer {
 
 const endState = (job: JobRecord): JobState =>
   terminalState({ reason: job.endReason ?? 'completed', succeeded: job.succeeded, total: job.total });
-
-function fileRecord(params: {
-  job: JobRecord;
-  id: string;
-  kind: 'output' | 'error';
-  blobKey: string;
-  bytes: number;
-  nowMs: number;
-}): FileRecord {
-  const { job, id, kind, blobKey, bytes, nowMs } = params;
-  const keptSeconds = job.options.output_expires_after_seconds;
-  return {
-    id,
-    projectId: job.projectId,
-    purpose: 'batch_output',
-    filename: `batch_${job.id.slice('job_'.length)}_${kind}.jsonl`,
-    bytes,
-    sha256: null,
-    blobKey,
-    summary: null,
-    internal: false,
-    createdAtMs: nowMs,
-    expiresAtMs: keptSeconds === undefined ? null : nowMs + keptSeconds * 1_000,
-  };
-}

@@ -7,8 +7,8 @@ import { openTestApi, type TestApi } from './api-conformance.js';
 const HOUR_MS = 3_600_000;
 
 let api: TestApi;
-const open = async (retention: string): Promise<void> => {
-  api = await openTestApi({ BATCH_INFER_RETENTION: retention });
+const open = async (retention: string, more: Record<string, string> = {}): Promise<void> => {
+  api = await openTestApi({ BATCH_INFER_RETENTION: retention, ...more });
 };
 afterEach(() => api.close());
 
@@ -70,6 +70,28 @@ it('what it made goes when the file says so, before the job or after it', async 
   api.advance(HOUR_MS);
   expect(await sweep()).toBe(1);
   expect(await api.blobKeys()).toEqual([]);
+});
+
+it('what it made goes after the server’s time, where the job says nothing', async () => {
+  await open('0', { BATCH_INFER_OUTPUT_RETENTION: '2h' });
+  await create({ output_expires_after_seconds: 3 * 3_600 });
+  const silent = await create();
+  await api.runAll();
+  const batch = (await get(`/v1/batches/${toBatchId(silent)}`)).json<Batch>();
+  const file = (await get(`/v1/files/${batch.output_file_id}`)).json<{
+    created_at: number;
+    expires_at: number;
+  }>();
+  expect(file.expires_at - file.created_at).toBe(7_200);
+  api.advance(2 * HOUR_MS - 60_000);
+  expect(await sweep()).toBe(0);
+  api.advance(61_000);
+  expect(await sweep()).toBe(1);
+  expect((await get(`/v1/files/${batch.output_file_id}`)).statusCode).toBe(404);
+  // The results are the job's, and it is still there.
+  expect((await get(`/v1/jobs/${silent}/results`)).statusCode).toBe(200);
+  api.advance(HOUR_MS);
+  expect(await sweep()).toBe(1);
 });
 
 it('jobs that run, and those that run again, stay', async () => {

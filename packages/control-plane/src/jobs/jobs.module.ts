@@ -3,6 +3,7 @@ import { Files } from '../files/files.js';
 import { Retention } from '../files/retention.js';
 import { Uploads } from '../files/uploads.js';
 import { Finalizer } from '../finalize/finalizer.js';
+import { OutputFiles } from '../finalize/output-files.js';
 import { Ingest } from '../ingest/ingest.js';
 import { JobPlans } from '../plan/job-plans.js';
 import { WorkPlans } from '../plan/work-plans.js';
@@ -26,6 +27,7 @@ const SERVICES = [
   JobPlans,
   JobViews,
   Jobs,
+  OutputFiles,
   Planner,
   Results,
   Retention,
