@@ -1,3 +1,4 @@
+import { PassThrough } from 'node:stream';
 import { type ArgumentsHost, Catch, type ExceptionFilter, Inject } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
@@ -41,13 +42,36 @@ export class ProblemFilter implements ExceptionFilter {
         'request failed',
       );
     }
-    endUnreadBody(request, reply);
-    void reply.status(status).headers(headers).send(body);
+    void reply.status(status).headers(headers);
+    if (isHalfRead(request)) sendBeforeClosing(request, reply, body);
+    else {
+      endUnreadBody(request, reply);
+      void reply.send(body);
+    }
   }
 }
 
 /** A refused upload may go on this long behind the answer, so that the client gets to read it; then it is cut. */
 const UNREAD_BODY_MS = 2_000;
+
+const isHalfRead = ({ raw }: FastifyRequest): boolean => raw.complete === false && raw.readableDidRead;
+
+/**
+ * Nobody reads the rest of a body that was given up midway: the connection is of no use to a next request, and says so.
+ * Closed at once, it would be reset under a client that still sends, and the answer lost. So the answer goes out whole,
+ * and its end waits until the client has hung up.
+ */
+function sendBeforeClosing(request: FastifyRequest, reply: FastifyReply, body: object): void {
+  const text = JSON.stringify(body);
+  const answer = new PassThrough();
+  answer.write(text);
+  const timer = setTimeout(() => answer.end(), UNREAD_BODY_MS);
+  request.raw.once('close', () => {
+    clearTimeout(timer);
+    answer.end();
+  });
+  void reply.headers({ connection: 'close', 'content-length': Buffer.byteLength(text) }).send(answer);
+}
 
 function endUnreadBody(request: FastifyRequest, reply: FastifyReply): void {
   if (request.raw.complete !== false) return;

@@ -50,6 +50,15 @@ function open(): Exchange {
 const head = (path: string, ...headers: string[]): string =>
   [`POST ${path} HTTP/1.1`, 'host: x', ...headers, '', ''].join('\r\n');
 
+async function beginUpload(): Promise<string> {
+  const begun = await api.fastify.inject({
+    method: 'POST',
+    url: '/v1/uploads',
+    payload: { purpose: 'batch', filename: 'a', bytes: 10, mime_type: 'application/jsonl' },
+  });
+  return begun.json<{ id: string }>().id;
+}
+
 /** Sends chunks for ever; how much of it was taken when the connection ended, and the answer. */
 async function sendEndlessly(
   path: string,
@@ -92,19 +101,32 @@ describe('a body without an end', () => {
     ['in a field', 'name="note"'],
     ['in another file', 'name="other"; filename="a"'],
   ])('is refused at the limit of a part of an upload: %s', async (_, disposition) => {
-    const begun = await api.fastify.inject({
-      method: 'POST',
-      url: '/v1/uploads',
-      payload: { purpose: 'batch', filename: 'a', bytes: 10, mime_type: 'application/jsonl' },
-    });
-    const { id } = begun.json<{ id: string }>();
-    const { read, answer } = await sendEndlessly(`/v1/uploads/${id}/parts`, multipart, {
+    const { read, answer } = await sendEndlessly(`/v1/uploads/${await beginUpload()}/parts`, multipart, {
       begin: form(disposition),
     });
     expect(answer).toMatch(/^HTTP\/1\.1 413 .*file_too_large/s);
     expect(read).toBeLessThan(LIMITS.uploadPartBytes + ROOM + chunkRoom(LIMITS.uploadPartBytes));
     expect((await api.blobKeys()).filter((key) => key.includes('/uploads/'))).toEqual([]);
   });
+
+  it.each([
+    ['JSON', 'application/json', LIMITS.jsonBodyBytes],
+    ['a form', multipart, LIMITS.uploadPartBytes + ROOM],
+  ])(
+    '%s is answered while it is sent, and the answer says that its connection ends',
+    async (_, type, bytes) => {
+      const path = type === multipart ? `/v1/uploads/${await beginUpload()}/parts` : '/v1/jobs';
+      const { socket, text } = open();
+      socket.write(head(path, `content-type: ${type}`, 'transfer-encoding: chunked'));
+      const body = `${form('name="note"')}${'a'.repeat(bytes)}`;
+      socket.write(`${body.length.toString(16)}\r\n${body}\r\n`);
+      await expect.poll(text, { timeout: 5_000 }).toMatch(/^HTTP\/1\.1 413 .*\}\}$/s);
+      expect(text()).toMatch(/^connection: close\r$/im);
+      // Closed now, the system would throw the answer away together with what comes unread.
+      expect(socket.readableEnded).toBe(false);
+      socket.destroy();
+    },
+  );
 
   it('is refused at the first line that is too long only when it has ended, but kept nowhere', async () => {
     const answer = await api.fastify.inject({
