@@ -123,7 +123,7 @@ async function budgetedJobs({ db }: Session, projectId: string): Promise<Budgete
       (left.id < right.id ? -1 : 1),
   );
   return ordered.map((job) => {
-    const output = job.succeeded > 0 ? job.output_tokens / job.succeeded : OUTPUT_PRIOR;
+    const output = ranItems(job) > 0 ? job.output_tokens / ranItems(job) : OUTPUT_PRIOR;
     const left = Math.max(0, job.total - job.succeeded - job.failed);
     const tokensLeft = (job.bytes_left ?? 0) / BYTES_PER_TOKEN + left * output;
     return { id: job.id, total: job.total, tokensLeft };
