@@ -33,6 +33,7 @@ export async function checkWindow(
     waiting,
   ]);
   recording.figure('window/in flight/running/waiting, each 0.5 s', all.map((row) => row.join('/')).join(' '));
+  recording.figure('window job', { items: WINDOW_ITEMS, outputTokens: WINDOW_TOKENS, ms: run.ms });
   const windows = middle.map(({ window }) => window);
   const best = levels.reduce((top, level) => (level.tokensPerSecond > top.tokensPerSecond ? level : top));
   // More in flight than it takes to be fastest only wait.

@@ -4,6 +4,8 @@ import type { Recording } from './recording.ts';
 import { type Check, rate, seconds } from './table.ts';
 
 const OUTPUT_TOKENS = 64;
+/** The levels take turns, and the best of each counts: what else runs on the machine disturbs some rounds only. */
+const ROUNDS = 3;
 
 export interface Level {
   readonly concurrency: number;
@@ -30,9 +32,16 @@ async function measure(engine: EngineAccess, concurrency: number): Promise<Level
 
 export async function measureLevels(engine: EngineAccess, levels: readonly number[]): Promise<Level[]> {
   await engine.ask(engine.chatBody('Wake up.', 8));
-  const measured: Level[] = [];
-  for (const level of levels) measured.push(await measure(engine, level));
-  return measured;
+  const best = new Map<number, Level>();
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const concurrency of levels) {
+      const level = await measure(engine, concurrency);
+      const before = best.get(concurrency);
+      if (before === undefined || level.tokensPerSecond > before.tokensPerSecond)
+        best.set(concurrency, level);
+    }
+  }
+  return [...best.values()];
 }
 
 export function levelChecks(levels: readonly Level[]): Check[] {
@@ -42,7 +51,7 @@ export function levelChecks(levels: readonly Level[]): Check[] {
   const ratio = (eight?.tokensPerSecond ?? Number.NaN) / (first?.tokensPerSecond ?? Number.NaN);
   return [
     {
-      name: 'output tokens/s by requests in flight (bare client)',
+      name: 'output tokens/s by requests in flight (bare client, best of 3)',
       seen: `${text.join(', ')}; 8 is ${ratio.toFixed(1)} × 1`,
       holds: ratio >= 2,
     },

@@ -1,22 +1,17 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import type { EngineAccess } from './engine-access.ts';
-import { sumOf } from './engine-access.ts';
-import { freePort } from './vllm-server.ts';
+import { CliProcess } from './cli-process.ts';
+import { EngineAccess, sumOf } from './engine-access.ts';
+import type { InstalledVllm } from './install-vllm.ts';
+import { freePort, OFFLINE } from './vllm-server.ts';
 
-const cliFile = fileURLToPath(new URL('../../packages/cli/bin/batch-infer.js', import.meta.url));
 const READY_DEADLINE_MS = 120_000;
+const LAUNCH_DEADLINE_MS = 600_000;
+const STOP_LIMIT_MS = 30_000;
 const JOB_DEADLINE_MS = 1_800_000;
 const ENDED: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled', 'expired']);
-
-const children = new Set<ChildProcess>();
-process.once('exit', () => {
-  for (const child of children) child.kill('SIGKILL');
-});
 
 /** What stood in the metrics of runner and engine at one moment of a job. */
 export interface Sample {
@@ -40,50 +35,66 @@ export interface JobRun {
 interface JobView {
   readonly id: string;
   readonly status: string;
-  readonly counts: { readonly succeeded: number };
+  readonly counts: { readonly succeeded: number; readonly failed: number };
 }
 
-/** `batch-infer up --engine-url …` in a folder of its own. */
+interface Parts {
+  readonly folder: string;
+  readonly url: string;
+  readonly runnerMetrics: string;
+  readonly engine: EngineAccess;
+  /** In the order in which they are stopped. */
+  readonly processes: readonly CliProcess[];
+}
+
+/** Control plane and runner in a folder of their own. */
 export class Product implements AsyncDisposable {
-  readonly #engine: EngineAccess;
-  readonly #folder = mkdtempSync(join(tmpdir(), 'batch-infer-validate-'));
-  readonly #url: string;
-  readonly #runnerMetrics: string;
-  readonly #child: ChildProcess;
+  readonly engine: EngineAccess;
+  readonly #parts: Parts;
 
+  /** `batch-infer up --engine-url …`. */
   static async start(engine: EngineAccess): Promise<Product> {
-    const product = new Product(engine, await freePort(), await freePort());
-    await product.#ready();
-    return product;
-  }
-
-  private constructor(engine: EngineAccess, port: number, metricsPort: number) {
-    this.#engine = engine;
-    this.#url = `http://127.0.0.1:${port}`;
-    this.#runnerMetrics = `http://127.0.0.1:${metricsPort}/metrics`;
+    const { folder, port, url, metricsPort, runnerMetrics } = await places();
     const words = ['up', '--engine-url', engine.url, '--model', engine.model, '--port', String(port)];
-    this.#child = spawn(process.execPath, [cliFile, ...words, '--data', join(this.#folder, 'data')], {
-      cwd: this.#folder,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, BATCH_INFER_METRICS_PORT: String(metricsPort), NO_COLOR: '1' },
+    const up = await CliProcess.start({
+      ...{ words: [...words, '--data', join(folder, 'data')], folder, readyDeadlineMs: READY_DEADLINE_MS },
+      environment: { BATCH_INFER_METRICS_PORT: String(metricsPort) },
     });
-    children.add(this.#child);
+    return new Product({ folder, url, runnerMetrics, engine, processes: [up] });
   }
 
-  async #ready(): Promise<void> {
-    let talk = '';
-    await new Promise<void>((resolve, reject) => {
-      const fail = () => reject(new Error(`batch-infer up did not become ready:\n${talk}`));
-      const timer = setTimeout(fail, READY_DEADLINE_MS);
-      this.#child.once('exit', fail);
-      this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-        talk = (talk + text).slice(-20_000);
-        if (!talk.includes('batch-infer up ready')) return;
-        clearTimeout(timer);
-        this.#child.off('exit', fail);
-        resolve();
-      });
+  /** `batch-infer serve`, and `batch-infer runner` with a preset that launches vLLM; and what it said it launches. */
+  static async launch(
+    { command, weightsFolder, modelName }: InstalledVllm,
+    flags: readonly string[],
+  ): Promise<{ product: Product; runner: CliProcess; launched: string }> {
+    const { folder, port, url, metricsPort, runnerMetrics } = await places();
+    const serve = await CliProcess.start({
+      words: ['serve', '--port', String(port), '--data', join(folder, 'data')],
+      ...{ folder, readyDeadlineMs: READY_DEADLINE_MS },
     });
+    const words = [command, 'serve', weightsFolder, '--served-model-name', modelName, ...flags];
+    const launch = words.map((word) => `'${word}'`).join(' ');
+    const runner = await CliProcess.start({
+      words: [
+        ...['runner', '--server', url, '--preset', 'vllm-cpu', '--launch', launch],
+        ...['--metrics-port', String(metricsPort)],
+      ],
+      ...{ folder, readyDeadlineMs: LAUNCH_DEADLINE_MS, environment: OFFLINE },
+    }).catch(async (error: unknown) => {
+      await serve.stop(STOP_LIMIT_MS);
+      throw error;
+    });
+    const launched = /^launching: (.*)$/m.exec(runner.talk)?.[1] ?? '';
+    const enginePort = /--port (\d+)/.exec(launched)?.[1] ?? '';
+    const engine = new EngineAccess(`http://127.0.0.1:${enginePort}`, modelName, null);
+    const parts = { folder, url, runnerMetrics, engine, processes: [runner, serve] };
+    return { product: new Product(parts), runner, launched };
+  }
+
+  private constructor(parts: Parts) {
+    this.#parts = parts;
+    this.engine = parts.engine;
   }
 
   /** Runs a job to its end, and looks at runner and engine twice a second. */
@@ -92,35 +103,22 @@ export class Product implements AsyncDisposable {
     bodies: readonly unknown[],
     options: Readonly<Record<string, unknown>> = {},
   ): Promise<JobRun> {
-    const before = await this.#engine.metricsPage();
+    const before = await this.engine.metricsPage();
     const fromMs = performance.now();
-    const items = bodies.map((body, index) => ({ custom_id: `${name}-${index}`, body }));
-    const answer = await fetch(`${this.#url}/v1/jobs`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': `${name}-${Date.now()}` },
-      body: JSON.stringify({
-        model: this.#engine.model,
-        endpoint: '/v1/chat/completions',
-        items,
-        ...options,
-      }),
-    });
-    if (answer.status !== 202)
-      throw new Error(`the job was refused: ${answer.status} ${await answer.text()}`);
-    let job = (await answer.json()) as JobView;
+    let job = await this.submit(name, bodies, options);
     const samples: Sample[] = [];
     while (!ENDED.has(job.status)) {
       if (performance.now() - fromMs > JOB_DEADLINE_MS) throw new Error(`${name} did not end`);
       await delay(500);
       samples.push(await this.#sample());
-      job = (await (await fetch(`${this.#url}/v1/jobs/${job.id}`)).json()) as JobView;
+      job = await this.look(job.id);
     }
     const ms = performance.now() - fromMs;
-    const after = await this.#engine.metricsPage();
+    const after = await this.engine.metricsPage();
     const grown = (metric: string): number => sumOf(after, metric) - sumOf(before, metric);
     return {
       succeeded: job.counts.succeeded,
-      items: items.length,
+      items: bodies.length,
       ms,
       outputTokensPerSecond: (1_000 * grown('vllm:generation_tokens_total')) / ms,
       promptTokens: grown('vllm:prefix_cache_queries_total'),
@@ -129,10 +127,30 @@ export class Product implements AsyncDisposable {
     };
   }
 
+  async submit(
+    name: string,
+    bodies: readonly unknown[],
+    options: Readonly<Record<string, unknown>> = {},
+  ): Promise<JobView> {
+    const items = bodies.map((body, index) => ({ custom_id: `${name}-${index}`, body }));
+    const answer = await fetch(`${this.#parts.url}/v1/jobs`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': `${name}-${Date.now()}` },
+      body: JSON.stringify({ model: this.engine.model, endpoint: '/v1/chat/completions', items, ...options }),
+    });
+    if (answer.status !== 202)
+      throw new Error(`the job was refused: ${answer.status} ${await answer.text()}`);
+    return (await answer.json()) as JobView;
+  }
+
+  async look(jobId: string): Promise<JobView> {
+    return (await (await fetch(`${this.#parts.url}/v1/jobs/${jobId}`)).json()) as JobView;
+  }
+
   async #sample(): Promise<Sample> {
     const [runner, engine] = await Promise.all([
-      fetch(this.#runnerMetrics).then((page) => page.text()),
-      this.#engine.metricsPage(),
+      fetch(this.#parts.runnerMetrics).then((page) => page.text()),
+      this.engine.metricsPage(),
     ]);
     return {
       window: sumOf(runner, 'batch_infer_runner_engine_window'),
@@ -143,11 +161,18 @@ export class Product implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const exited = new Promise((resolve) => this.#child.once('exit', resolve));
-    this.#child.kill('SIGTERM');
-    await Promise.race([exited, delay(30_000, undefined, { ref: false })]);
-    this.#child.kill('SIGKILL');
-    children.delete(this.#child);
-    rmSync(this.#folder, { recursive: true, force: true });
+    for (const part of this.#parts.processes) await part.stop(STOP_LIMIT_MS);
+    rmSync(this.#parts.folder, { recursive: true, force: true });
   }
+}
+
+async function places() {
+  const [port, metricsPort] = [await freePort(), await freePort()];
+  return {
+    folder: mkdtempSync(join(tmpdir(), 'batch-infer-validate-')),
+    port,
+    url: `http://127.0.0.1:${port}`,
+    metricsPort,
+    runnerMetrics: `http://127.0.0.1:${metricsPort}/metrics`,
+  };
 }

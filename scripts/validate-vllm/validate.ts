@@ -7,6 +7,8 @@
  *       [--levels 1,8,64,256]   requests in flight of the bare client
  *       [--groups 66] [--words 150]   size of the prefix-heavy job: together more than the engine's cache holds
  *
+ *       [--only launch]   one part of the own vLLM: `engine`, `small-cache` or `launch`
+ *
  * `--record` writes what vLLM answered into testkit's fixtures. With `--engine-url` nothing is started or stopped at
  * the engine, so the queue cap and SIGTERM are left out. Needs `npm run build`. Exit codes: 0, 1 when a check does not
  * hold or something broke, 2 for wrong usage.
@@ -17,13 +19,14 @@ import { checkAnswer, checkErrors, checkMetrics, checkPrefixCounters } from './a
 import { EngineAccess } from './engine-access.ts';
 import { type InstalledVllm, installVllm, VLLM_VERSION } from './install-vllm.ts';
 import { checkPlanOrder, checkWindow, type PrefixJob } from './job-checks.ts';
+import { checkLaunch } from './launch-checks.ts';
 import { checkDisconnect, checkQueueCap, checkShutdown, levelChecks, measureLevels } from './load-checks.ts';
 import { Product } from './product.ts';
 import { Recording } from './recording.ts';
 import { type Check, seconds, toMarkdown } from './table.ts';
 import { startVllm } from './vllm-server.ts';
 
-const LEVELS = [1, 8, 24, 32];
+const LEVELS = [1, 4, 8, 16, 24, 32];
 /** Enough items for the planner to look at them, and more beginnings than the second server's cache can hold. */
 const PREFIX_JOB: PrefixJob = { groups: 66, itemsPerGroup: 8, words: 150 };
 const SMALL_CACHE_BLOCKS = 48;
@@ -68,7 +71,16 @@ async function planOrder(engine: EngineAccess, job = PREFIX_JOB): Promise<readon
   return await checkPlanOrder(engine, product, recording, job);
 }
 
-async function validateOwn(installed: InstalledVllm): Promise<void> {
+type PartName = 'engine' | 'small-cache' | 'launch';
+
+const PARTS: Readonly<Record<PartName, (installed: InstalledVllm) => Promise<void>>> = {
+  engine: validateRoomy,
+  'small-cache': validateSmall,
+  launch: (installed) =>
+    part('launched by the runner, and `vllm run-batch`', () => checkLaunch(installed, recording)),
+};
+
+async function validateRoomy(installed: InstalledVllm): Promise<void> {
   say('Starting vLLM ...');
   const roomy = await startVllm(
     installed,
@@ -83,7 +95,9 @@ async function validateOwn(installed: InstalledVllm): Promise<void> {
   );
   await roomy.ended();
   await first.close();
+}
 
+async function validateSmall(installed: InstalledVllm): Promise<void> {
   say('Starting vLLM again, with a small cache and a short queue ...');
   const small = await startVllm(
     installed,
@@ -127,6 +141,7 @@ interface Choice {
   readonly model: string | undefined;
   readonly apiKey: string | null;
   readonly record: boolean;
+  readonly only: readonly PartName[];
   readonly levels: number[];
   readonly job: PrefixJob;
 }
@@ -137,6 +152,11 @@ function positive(text: string): number {
   return value;
 }
 
+function partName(text: string): PartName {
+  if (text === 'engine' || text === 'small-cache' || text === 'launch') return text;
+  throw new TypeError(`--only: no part is called "${text}"; there are ${Object.keys(PARTS).join(', ')}`);
+}
+
 function parseChoice(): Choice | null {
   try {
     const { values } = parseArgs({
@@ -145,6 +165,7 @@ function parseChoice(): Choice | null {
         model: { type: 'string' },
         'api-key': { type: 'string' },
         record: { type: 'boolean', default: false },
+        only: { type: 'string', default: Object.keys(PARTS).join(',') },
         levels: { type: 'string', default: LEVELS.join(',') },
         groups: { type: 'string', default: String(PREFIX_JOB.groups) },
         words: { type: 'string', default: String(PREFIX_JOB.words) },
@@ -155,6 +176,7 @@ function parseChoice(): Choice | null {
       model: values.model,
       apiKey: values['api-key'] ?? null,
       record: values.record,
+      only: values.only.split(',').map(partName),
       levels: values.levels.split(',').map(positive),
       job: { ...PREFIX_JOB, groups: positive(values.groups), words: positive(values.words) },
     };
@@ -170,8 +192,10 @@ async function main(): Promise<number> {
   const interrupted = () => process.exit(130);
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   try {
-    if (choice.engineUrl === undefined) await validateOwn(await installVllm(say));
-    else await validateForeign(choice.engineUrl, choice);
+    if (choice.engineUrl === undefined) {
+      const installed = await installVllm(say);
+      for (const name of choice.only) await PARTS[name](installed);
+    } else await validateForeign(choice.engineUrl, choice);
   } catch (error) {
     checks.push({ name: 'the run as a whole', seen: `broke: ${error}`, holds: false });
   }

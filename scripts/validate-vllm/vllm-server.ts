@@ -7,6 +7,9 @@ const KEPT_OUTPUT = 20_000;
 const START_DEADLINE_MS = 600_000;
 const EXIT_DEADLINE_MS = 90_000;
 
+/** The weights are there; nothing is to be asked or told. */
+export const OFFLINE = { HF_HUB_OFFLINE: '1', VLLM_NO_USAGE_STATS: '1' };
+
 export interface VllmServer {
   readonly url: string;
   /** From spawn until `/health` answered. */
@@ -41,7 +44,7 @@ export async function startVllm(
     {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, HF_HUB_OFFLINE: '1', VLLM_NO_USAGE_STATS: '1', ...environment },
+      env: { ...process.env, ...OFFLINE, ...environment },
     },
   );
   groups.add(child);

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { runAllAtOnce } from '../clients/all-at-once.ts';
 import { runBare } from '../clients/bare-client.ts';
 import { runBatch } from '../clients/run-batch.ts';
 import { MODEL } from '../harness/engine.ts';
@@ -34,6 +35,7 @@ const SHAPES: readonly Shape[] = [
 
 interface OrderRun {
   readonly bareMs: number;
+  readonly allAtOnceMs: number;
   readonly ourMs: number;
 }
 
@@ -47,14 +49,16 @@ export const order: Measurement = {
       data,
       tables: [
         {
-          caption: `engine-sim as a step model of vLLM's scheduler (${SEQUENCES} sequences, prefix cache, real time × ${TIME_SCALE}), items in mixed order; bare client with ${SEQUENCES} connections in input order. 60 groups that share ${PREFIX_TOKENS.toLocaleString('en')} tokens; answers of 12 tokens, or log-normal up to 4,000. Median (95 % interval).`,
-          columns: ['job', 'runs', 'bare s', 'batch-infer s', 'ratio'],
+          caption: `engine-sim as a step model of vLLM's scheduler (${SEQUENCES} sequences, prefix cache, real time × ${TIME_SCALE}), items in mixed order; bare client with ${SEQUENCES} connections in input order; a client with the semantics of \`vllm run-batch\` (all at once, in input order). 60 groups that share ${PREFIX_TOKENS.toLocaleString('en')} tokens; answers of 12 tokens, or log-normal up to 4,000. Median (95 % interval).`,
+          columns: ['job', 'runs', 'bare s', 'as run-batch s', 'batch-infer s', 'ratio', 'to run-batch'],
           rows: Object.entries(data).map(([name, runs]) => [
             name,
             String(runs.length),
             showEstimate(runs.map(({ bareMs }) => bareMs / 1_000)),
+            showEstimate(runs.map(({ allAtOnceMs }) => allAtOnceMs / 1_000)),
             showEstimate(runs.map(({ ourMs }) => ourMs / 1_000)),
             `**${showEstimate(runs.map(({ ourMs, bareMs }) => ourMs / bareMs))}**`,
+            `**${showEstimate(runs.map(({ ourMs, allAtOnceMs }) => ourMs / allAtOnceMs))}**`,
           ]),
         },
       ],
@@ -78,9 +82,10 @@ async function measure(options: BenchOptions, shape: Shape): Promise<OrderRun[]>
   };
   await withStack(startStack(options, engine), async (stack) => {
     for (let index = 0; index < Math.min(options.repetitions, MOST_REPETITIONS); index += 1) {
-      // Other prefixes each time and for each side: neither finds the other's in the cache.
-      const [forBare, forUs] = [
+      // Other prefixes each time and for each side: none finds another's in the cache.
+      const [forBare, forAllAtOnce, forUs] = [
         await write(options, shape, `${index}-bare`),
+        await write(options, shape, `${index}-all-at-once`),
         await write(options, shape, `${index}-ours`),
       ];
       const bare = await runBare({
@@ -89,7 +94,12 @@ async function measure(options: BenchOptions, shape: Shape): Promise<OrderRun[]>
         concurrency: SEQUENCES,
         outputFile: join(stack.folder, 'bare.jsonl'),
       });
-      const run = { bareMs: bare.elapsedMs, ourMs: await runBatch(stack, forUs) };
+      const allAtOnceMs = await runAllAtOnce({
+        engineUrl: stack.engine.url,
+        inputFile: forAllAtOnce.file,
+        outputFile: join(stack.folder, 'all-at-once.jsonl'),
+      });
+      const run = { bareMs: bare.elapsedMs, allAtOnceMs, ourMs: await runBatch(stack, forUs) };
       runs.push(run);
       options.say(
         `order ${shape.name} ${index + 1}: ${(run.ourMs / run.bareMs).toFixed(2)} ${JSON.stringify(run)}`,

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { runAllAtOnce } from '../clients/all-at-once.ts';
 import { runBare } from '../clients/bare-client.ts';
 import { NativeClient } from '../clients/native-client.ts';
 import { runBatch } from '../clients/run-batch.ts';
@@ -39,6 +40,7 @@ const CASES: readonly Case[] = [
 interface Repetition {
   readonly bareMs: number;
   readonly bareCpuSeconds: number;
+  readonly allAtOnceMs: number;
   readonly ourMs: number;
   readonly ourCpuSeconds: number;
 }
@@ -57,14 +59,16 @@ export const ratio: Measurement = {
     return {
       tables: [
         {
-          caption: `Upload → results on disk, ${options.repetitions} repetitions, bare client (${SLOTS} connections) and batch-infer in turn on one engine-sim, after one job that is not counted. Window: ${options.window ?? 'steered by the runner'}. Median (95 % interval).`,
+          caption: `Upload → results on disk, ${options.repetitions} repetitions, bare client (${SLOTS} connections), a client with the semantics of \`vllm run-batch\` and batch-infer in turn on one engine-sim, after one job that is not counted. Window: ${options.window ?? 'steered by the runner'}. Median (95 % interval).`,
           columns: [
             'items',
             'engine',
             'driven by',
             'bare s',
+            'as run-batch s',
             'batch-infer s',
             'ratio',
+            'to run-batch',
             'items/s',
             'CPU s per 1,000: ours',
             'bare',
@@ -95,10 +99,16 @@ async function runCase(options: BenchOptions, wanted: Case): Promise<CaseResult>
         outputFile: join(stack.folder, 'bare.jsonl'),
       });
       if (bare.failed > 0) throw new Error(`the bare client saw ${bare.failed} errors`);
+      const allAtOnceMs = await runAllAtOnce({
+        engineUrl: stack.engine.url,
+        inputFile: input.file,
+        outputFile: join(stack.folder, 'all-at-once.jsonl'),
+      });
       const before = stack.usage();
       const ourMs = await runOurs(stack, input);
       const ourCpuSeconds = cpuSecondsBetween(before, stack.usage());
-      repetitions.push({ bareMs: bare.elapsedMs, bareCpuSeconds: bare.cpuSeconds, ourMs, ourCpuSeconds });
+      const { elapsedMs: bareMs, cpuSeconds: bareCpuSeconds } = bare;
+      repetitions.push({ bareMs, bareCpuSeconds, allAtOnceMs, ourMs, ourCpuSeconds });
       options.say(
         `ratio ${items} × ${serviceMs} ms ${wanted.dialect} ${index + 1}/${options.repetitions}: ${(ourMs / bare.elapsedMs).toFixed(2)}`,
       );
@@ -128,8 +138,10 @@ function toRow({ items, serviceMs, dialect, repetitions, peakRssBytes }: CaseRes
     describeEngine({ slots: SLOTS, serviceMs }),
     dialect,
     showEstimate(of(({ bareMs }) => bareMs / 1_000)),
+    showEstimate(of(({ allAtOnceMs }) => allAtOnceMs / 1_000)),
     showEstimate(of(({ ourMs }) => ourMs / 1_000)),
     `**${showEstimate(of(({ ourMs, bareMs }) => ourMs / bareMs))}**`,
+    showEstimate(of(({ ourMs, allAtOnceMs }) => ourMs / allAtOnceMs)),
     median(of(({ ourMs }) => items / (ourMs / 1_000))).toFixed(0),
     showEstimate(of(({ ourCpuSeconds }) => ourCpuSeconds / thousands)),
     showEstimate(of(({ bareCpuSeconds }) => bareCpuSeconds / thousands)),
