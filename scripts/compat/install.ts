@@ -19,17 +19,49 @@ async function once(list: string, folder: string, install: () => Promise<unknown
   writeFileSync(stamp, wanted);
 }
 
+/** Without scripts: a client must not need one, and none is run that came over the network. */
+function npmInstall(folder: string, ...words: string[]): Promise<unknown> {
+  const quiet = ['install', '--silent', '--no-audit', '--no-fund', '--ignore-scripts'];
+  return run('npm', [...quiet, ...words], { cwd: folder });
+}
+
 /** Installs the npm clients of `package.json`; answers how to load one. */
 export async function npmClients(): Promise<<T>(name: string) => Promise<T>> {
   const folder = join(target, 'npm');
   await once('package.json', folder, () => {
     copyFileSync(join(here, 'package.json'), join(folder, 'package.json'));
-    return run('npm', ['install', '--silent', '--no-audit', '--no-fund', '--ignore-scripts'], {
-      cwd: folder,
-    });
+    return npmInstall(folder);
   });
   const require = createRequire(join(folder, 'package.json'));
   return (name) => import(pathToFileURL(require.resolve(name)).href);
+}
+
+/**
+ * Installs promptfoo; answers the file of its command. Of its optional packages, two gigabytes of other programs'
+ * clients and browsers, only the SQLite binding of this machine is needed.
+ */
+export async function promptfoo(): Promise<string> {
+  const folder = join(target, 'promptfoo');
+  const modules = join(folder, 'node_modules');
+  await once('promptfoo/package.json', folder, async () => {
+    copyFileSync(join(here, 'promptfoo', 'package.json'), join(folder, 'package.json'));
+    const slim = ['--omit=optional', '--omit=peer'];
+    await npmInstall(folder, ...slim);
+    const libsql = JSON.parse(readFileSync(join(modules, 'libsql', 'package.json'), 'utf8')) as {
+      optionalDependencies: Record<string, string>;
+    };
+    const system = `@libsql/${process.platform}-${process.arch}`;
+    const bindings = Object.entries(libsql.optionalDependencies).filter(([name]) =>
+      [system, `${system}-gnu`, `${system}-msvc`].includes(name),
+    );
+    await npmInstall(
+      folder,
+      ...slim,
+      '--no-save',
+      ...bindings.map(([name, version]) => `${name}@${version}`),
+    );
+  });
+  return join(modules, 'promptfoo', 'dist', 'src', 'entrypoint.js');
 }
 
 /** Installs the Python clients of a requirements file into a virtual environment; answers its `bin` folder. */
