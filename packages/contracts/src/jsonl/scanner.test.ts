@@ -213,7 +213,25 @@ describe('fuzzed input', () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     return Math.floor((state / 0x1_0000_0000) * below);
   };
-  const snippets = ['{', '[', '"', '\n', '\\u00', '\0', '\u2028'];
+  const snippets = [
+    ...['{', '[', '"', '\n', '\r\n', '\\u00', '\\ud800', '\0', '\u2028', '\ufeff', '\n\n', '{}\n'],
+    ...[
+      '"__proto__":{"a":1},',
+      '"constructor":1,',
+      '"custom_id":"a",',
+      '"custom_id":"__proto__",',
+      '1e999',
+      '-0',
+    ],
+    ...[deep(LIMITS.lineDepth + 1), 'x'.repeat(3_000)],
+  ];
+  const settings: readonly ScanOptions[] = [
+    {},
+    { maxLineBytes: 256 },
+    { maxItems: 2 },
+    { requireComplete: true, endpoint: '/v1/chat/completions', model: 'm', mediaHosts: [] },
+    { requireComplete: true, endpoint: '/v1/responses', defaults: { input: 'x' } },
+  ];
 
   function mutated(good: Uint8Array): Uint8Array {
     const bytes = Array.from(good);
@@ -238,18 +256,37 @@ describe('fuzzed input', () => {
       expect(message).not.toContain('canary-prompt');
     }
     const covered = summary.shards.reduce((sum, { count }) => sum + count, 0);
-    if (errorCount === 0) expect(covered).toBe(summary.items);
+    if (errorCount > 0) return;
+    expect(covered).toBe(summary.items);
+    const lines = new TextDecoder('utf-8', { fatal: true }).decode(input).split('\n');
+    expect(lines.filter((line) => line.trim() !== '').map((line) => typeof JSON.parse(line))).toEqual(
+      Array.from({ length: summary.items }, () => 'object'),
+    );
   }
 
-  it('never crashes, and every error has its line and quotes no prompt', () => {
-    const good = encoder.encode(
-      `\ufeff${file(chat('a'), chat('b'), '', chat('c'))}`.replaceAll('\n', '\r\n'),
-    );
-    for (let round = 0; round < 4_000; round += 1) {
-      const input = mutated(good);
-      check(input, scan(input, {}, 1 + random(100)));
+  // 100,000 before a release.
+  const cases = Number(process.env.PROOF_FUZZ_CASES ?? 4_000);
+  it(`S1: ${cases} inputs never crash it, every error has its line and quotes no prompt`, () => {
+    const text = file(chat('a'), chat('b'), '', chat('c'));
+    const nested = chat('d', {}, { value: JSON.parse(deep(LIMITS.lineDepth)) });
+    const good = [
+      text,
+      text.trimEnd(),
+      `\ufeff${text}`.replaceAll('\n', '\r\n'),
+      file(nested, chat('a')),
+    ].map((input) => encoder.encode(input));
+    const seen = new Set<string>();
+    for (let round = 0; round < cases; round += 1) {
+      const input = mutated(good[round % good.length] ?? new Uint8Array());
+      const result = scan(input, settings[random(settings.length)], 1 + random(100));
+      check(input, result);
+      for (const { code } of result.errors) seen.add(code);
     }
-  });
+    expect([...seen]).toEqual(
+      expect.arrayContaining(['invalid_json', 'duplicate_custom_id', 'line_too_long', 'too_deep']),
+    );
+    expect(Object.keys(Object.prototype)).toEqual([]);
+  }, 600_000);
 });
 
 describe('findJsonFault', () => {
