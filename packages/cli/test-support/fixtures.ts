@@ -29,6 +29,7 @@ export function job(changes: Partial<Job> = {}): Job {
     expiresAt: new Date('2026-01-02T00:00:00Z'),
     completionWindow: '24h',
     metadata: {},
+    webhook: null,
     ...changes,
   };
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ENDPOINTS } from './endpoints.js';
 import { ITEM_STATUSES, JOB_STATES, JOB_STATUSES, PRIORITIES } from './lifecycle.js';
 import { LIMITS, parseDurationMs } from './limits.js';
-import { jobWebhook } from './webhooks.js';
+import { jobWebhook, jobWebhookView } from './webhooks.js';
 
 /** Wire formats of the native API (`/v1/jobs/**`). Keys are snake_case, times RFC 3339. */
 
@@ -176,6 +176,8 @@ export const job = z.object({
   expires_at: z.string(),
   completion_window: z.string(),
   metadata: z.record(z.string(), z.string()),
+  /** Who is told of its end beside the project's endpoints. */
+  webhook: jobWebhookView.nullable(),
   links: z.object({ self: z.string(), results: z.string(), errors: z.string(), cancel: z.string() }),
 });
 export type Job = z.infer<typeof job>;

@@ -44,6 +44,10 @@ export const jobWebhook = z.strictObject({
 });
 export type JobWebhook = z.infer<typeof jobWebhook>;
 
+/** A job's webhook as the job shows it: never with its secret. */
+export const jobWebhookView = z.object({ url: z.string(), events: z.array(webhookEventType) });
+export type JobWebhookView = z.infer<typeof jobWebhookView>;
+
 const name = z.string().min(1).max(LIMITS.accessNameChars);
 const eventTypes = z.array(webhookEventType).min(1);
 

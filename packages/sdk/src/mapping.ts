@@ -52,6 +52,8 @@ export function toJob(wire: WireJob): Job {
     expiresAt: new Date(wire.expires_at),
     completionWindow: wire.completion_window,
     metadata: wire.metadata,
+    // Servers of 0.1 before the webhook was shown do not say.
+    webhook: wire.webhook ?? null,
   };
 }
 

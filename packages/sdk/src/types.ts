@@ -70,6 +70,8 @@ export interface Job {
   readonly expiresAt: Date;
   readonly completionWindow: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** The webhook that it was made with; its secret is shown to nobody. */
+  readonly webhook: Required<Omit<JobWebhook, 'secret'>> | null;
 }
 
 /** What an input would be as a job. */

@@ -101,6 +101,7 @@ export function wireJob(changes: Partial<WireJob> = {}): WireJob {
     expires_at: '2026-01-02T00:00:00.000Z',
     completion_window: '24h',
     metadata: {},
+    webhook: null,
     links: { self: `/v1/jobs/${id}`, results: '', errors: '', cancel: '' },
     ...changes,
   };

@@ -15,6 +15,7 @@ import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
 import type { Signals } from '../ports/signals.js';
 import { CLOCK, CONFIG, LEDGER, SIGNALS } from '../tokens.js';
+import { TargetGuard } from '../webhooks/target-guard.js';
 import { assertInlineItems, encodeInline, type InlineInput } from './inline-input.js';
 import { itemsByModel, type Judgement, judge, modelOf, shardsOf } from './judge.js';
 import { assertOptions, internalInput, newJob } from './new-job.js';
@@ -45,6 +46,7 @@ export class JobCreation {
   readonly #signals: Signals;
   readonly #ingest: Ingest;
   readonly #config: ControlPlaneConfig;
+  readonly #guard: TargetGuard;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -58,11 +60,12 @@ export class JobCreation {
     this.#signals = signals;
     this.#ingest = ingest;
     this.#config = config;
+    this.#guard = new TargetGuard({ allowHosts: config.webhookAllowHosts });
   }
 
   /** A job of one input or of inline items. @throws DomainError `invalid_file` with the fields as they were sent. */
   async fromInline(params: CreateParams & { input: InlineInput }): Promise<CreatedJob> {
-    assertOptions(params.options, this.#config.mediaHosts);
+    this.#assertOptions(params.options);
     const body = encodeInline(params.input);
     const { id, blobKey } = this.#newInput(params.attempt.projectId);
     const scanner = this.#scannerOf(params.options);
@@ -75,7 +78,7 @@ export class JobCreation {
 
   /** A job whose JSONL is the request body. @throws DomainError `invalid_file`, `empty_file`, `file_too_large` */
   async fromStream(params: CreateParams & { source: Readable }): Promise<CreatedJob> {
-    assertOptions(params.options, this.#config.mediaHosts);
+    this.#assertOptions(params.options);
     const { id, blobKey } = this.#newInput(params.attempt.projectId);
     const scanner = this.#scannerOf(params.options);
     return await this.#keepOrDiscard(blobKey, async () => {
@@ -107,7 +110,7 @@ export class JobCreation {
    * @throws DomainError `invalid_parameter` (no such file), `wrong_purpose`, `invalid_file`
    */
   async fromFile(params: CreateParams & { fileId: string }): Promise<CreatedJob> {
-    assertOptions(params.options, this.#config.mediaHosts);
+    this.#assertOptions(params.options);
     const { file, summary } = await this.#inputFile(params.attempt.projectId, params.fileId, 'file_id');
     assertGoodInput(judge({ summary, options: params.options, openai: false }));
     const fingerprint = fingerprintOf({ file: params.fileId }, params.options);
@@ -142,14 +145,14 @@ export class JobCreation {
 
   /** What `fromFile` would make. */
   async planFile(params: { projectId: string; fileId: string; options: JobOptions }): Promise<JobPlan> {
-    assertOptions(params.options, this.#config.mediaHosts);
+    this.#assertOptions(params.options);
     const { summary } = await this.#inputFile(params.projectId, params.fileId, 'file_id');
     assertGoodInput(judge({ summary, options: params.options, openai: false }));
     return toPlan(summary, params.options);
   }
 
   async planInline(params: { input: InlineInput; options: JobOptions }): Promise<JobPlan> {
-    assertOptions(params.options, this.#config.mediaHosts);
+    this.#assertOptions(params.options);
     const scanner = this.#scannerOf(params.options);
     const { scan } = await this.#ingest.store({ body: encodeInline(params.input), blobKey: null, scanner });
     assertInlineItems(scan, params.input);
@@ -157,11 +160,17 @@ export class JobCreation {
   }
 
   async planStream(params: { source: Readable; options: JobOptions }): Promise<JobPlan> {
-    assertOptions(params.options, this.#config.mediaHosts);
+    this.#assertOptions(params.options);
     const scanner = this.#scannerOf(params.options);
     const { scan } = await this.#ingest.receive({ source: params.source, blobKey: null, scanner });
     assertGoodInput(scan);
     return toPlan(scan.summary, params.options);
+  }
+
+  /** @throws DomainError `invalid_parameter` */
+  #assertOptions(options: JobOptions): void {
+    assertOptions(options, this.#config.mediaHosts);
+    if (options.webhook !== undefined) this.#guard.assertUrl(options.webhook.url, 'webhook.url');
   }
 
   #scannerOf(options: JobOptions): JsonlScanner {

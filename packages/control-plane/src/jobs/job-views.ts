@@ -1,6 +1,7 @@
 import { isTerminal, toJobStatus } from '@batch-infer/contracts';
 import type { Job } from '@batch-infer/contracts/native';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
+import { type JobWebhookView, WEBHOOK_EVENT_TYPES } from '@batch-infer/contracts/webhooks';
 import type { OfferPublisher } from '@batch-infer/transport';
 import { Inject, Injectable } from '@nestjs/common';
 import { isUploadedFile } from '../files/files.js';
@@ -102,6 +103,7 @@ export class JobViews {
       expires_at: time(job.expiresAtMs),
       completion_window: job.completionWindow,
       metadata: job.options.metadata ?? {},
+      webhook: webhookOf(job),
       links: {
         self: `/v1/jobs/${job.id}`,
         results: `/v1/jobs/${job.id}/results`,
@@ -137,6 +139,13 @@ export class JobViews {
       }),
     };
   }
+}
+
+/** Without the secret, whatever else the option may hold. */
+function webhookOf({ options }: JobRecord): JobWebhookView | null {
+  if (options.webhook === undefined) return null;
+  const { url, events = WEBHOOK_EVENT_TYPES } = options.webhook;
+  return { url, events: [...events] };
 }
 
 interface ProgressFacts {

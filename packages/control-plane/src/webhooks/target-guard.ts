@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import { DomainError } from '../errors.js';
 import { isPublicAddress } from './public-address.js';
 
 /** All addresses of a name, as connecting would see them. */
@@ -46,6 +47,20 @@ export class TargetGuard {
     // Names that never leave the machine, whatever a resolver says.
     if (/(?:^|\.)localhost$/i.test(host.replace(/\.$/, ''))) throw notPublic();
     return url;
+  }
+
+  /**
+   * Refuses a webhook that is about to be kept. Names are judged when it is called: what they lead to changes.
+   * @param param the field that holds the URL
+   * @throws DomainError `invalid_parameter`
+   */
+  assertUrl(text: string, param: string): void {
+    try {
+      this.checkUrl(text);
+    } catch (error) {
+      if (!(error instanceof ForbiddenTargetError)) throw error;
+      throw new DomainError('invalid_parameter', `${param}: ${error.message}`, { param });
+    }
   }
 
   /** @throws ForbiddenTargetError; the resolver's error */

@@ -10,7 +10,7 @@ import type { Clock } from '../ports/clock.js';
 import type { WebhookDeliveryRecord, WebhookEndpointRecord, WebhookLedger } from '../ports/webhooks.js';
 import { toWebhookEvent } from './job-event.js';
 import { newWebhookSecret, signedHeaders } from './signing.js';
-import { ForbiddenTargetError, type TargetGuard } from './target-guard.js';
+import type { TargetGuard } from './target-guard.js';
 import type { SendOutcome, WebhookSender } from './webhook-sender.js';
 
 /** How long the old secret signs beside the new one, when it is kept. */
@@ -48,7 +48,7 @@ export class WebhookEndpoints {
     name?: string | undefined;
     eventTypes?: readonly WebhookEventType[] | undefined;
   }): Promise<WebhookEndpointRecord> {
-    this.#assertTarget(params.url);
+    this.#guard.assertUrl(params.url, 'url');
     const nowMs = this.#clock.nowMs();
     const endpoint: WebhookEndpointRecord = {
       id: newId('whe', nowMs),
@@ -86,7 +86,7 @@ export class WebhookEndpoints {
 
   /** Any change enables a disabled endpoint again. @throws DomainError `not_found`, `invalid_parameter` */
   async update(projectId: string, id: string, change: Change): Promise<WebhookEndpointRecord> {
-    if (change.url !== undefined) this.#assertTarget(change.url);
+    if (change.url !== undefined) this.#guard.assertUrl(change.url, 'url');
     const nowMs = this.#clock.nowMs();
     return (await this.#ledger.updateWebhookEndpoint({ projectId, id, change, nowMs })) ?? throwUnknown(id);
   }
@@ -141,15 +141,6 @@ export class WebhookEndpoints {
     if (delivery === null) throw new DomainError('not_found', `No delivery has the id ${shownId(id)}.`);
     this.#onDue();
     return delivery;
-  }
-
-  #assertTarget(url: string): void {
-    try {
-      this.#guard.checkUrl(url);
-    } catch (error) {
-      if (!(error instanceof ForbiddenTargetError)) throw error;
-      throw new DomainError('invalid_parameter', error.message, { param: 'url' });
-    }
   }
 }
 
