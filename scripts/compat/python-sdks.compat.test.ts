@@ -28,11 +28,16 @@ describe.concurrent.each([
   }, 700_000);
 
   describe('openai', () => {
-    const live = (scenario: string) =>
-      runPython({ bin, program: 'openai_life.py', words: [`${stack.url}/v1`, scenario] });
+    const live = (...scenario: string[]) =>
+      runPython({
+        bin,
+        program: 'openai_life.py',
+        words: [`${stack.url}/v1`, ...scenario],
+        environment: { OPENAI_API_KEY: 'none' },
+      });
 
     it('expires at the end of its window, keeps what is finished and names the rest', async () => {
-      expect(await live('expired')).toEqual({
+      expect(await live('expired', '1m')).toEqual({
         status: 'expired',
         at: true,
         unknown: newer,

@@ -1,8 +1,12 @@
-"""Lives of batches with PyPI's openai, unmodified: `openai_life.py BASE_URL SCENARIO`."""
+"""
+Lives of batches with PyPI's openai, unmodified: `openai_life.py BASE_URL SCENARIO`; the key and, as JSON, headers that a
+proxy wants come from the environment.
+"""
 
 import asyncio
 import io
 import json
+import os
 import sys
 
 from openai import AsyncOpenAI, OpenAI
@@ -11,7 +15,8 @@ from life import MODEL, messages, refused, run, texts, wait
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 ENDPOINT = "/v1/chat/completions"
-client = OpenAI(base_url=sys.argv[1], api_key="none")
+settings = {"base_url": sys.argv[1], "default_headers": json.loads(os.environ.get("COMPAT_HEADERS", "{}"))}
+client = OpenAI(**settings)
 
 
 def line(text, url=ENDPOINT):
@@ -90,8 +95,8 @@ def cancelled():
     return {**story(end(batch)), "said": said in ("cancelling", "cancelled")}
 
 
-def expired():
-    batch = create([line(text) for text in [*texts("good", 3), *texts("held", 3)]], completion_window="1m")
+def expired(window):
+    batch = create([line(text) for text in [*texts("good", 3), *texts("held", 3)]], completion_window=window)
     ended = end(batch)
     return {**story(ended), "window": ended.completion_window, "seconds": ended.expired_at - ended.created_at}
 
@@ -112,7 +117,7 @@ def lists():
     everything = [batch.id for batch in client.batches.list(limit=2)]
 
     async def files():
-        async with AsyncOpenAI(base_url=sys.argv[1], api_key="none") as other:
+        async with AsyncOpenAI(**settings) as other:
             return [file.id async for file in other.files.list(limit=3, purpose="batch")]
 
     listed = asyncio.run(files())
