@@ -87,6 +87,7 @@ export function wireJob(changes: Partial<WireJob> = {}): WireJob {
     models: ['m'],
     priority: 'normal',
     counts: { total: 2, queued: 2, running: 0, succeeded: 0, failed: 0, cancelled: 0, expired: 0 },
+    reused_items: 0,
     progress: { items_per_second: 0, output_tokens_per_second: 0, eta_seconds: null },
     queue: { position: null, waiting_for: [] },
     usage: { input_tokens: 0, cached_input_tokens: 0, output_tokens: 0 },

@@ -21,7 +21,7 @@ export async function inputLines(
  * The lines of a stored input, without line breaks, blank ones left out, in batches as they arrive. Lines are views of
  * what was read: whoever keeps one copies it. A byte order mark is the caller's to skip: shards begin behind it.
  */
-export async function* lineBatches(stream: Readable): AsyncGenerator<Buffer[]> {
+async function* lineBatches(stream: Readable): AsyncGenerator<Buffer[]> {
   let rest: Buffer[] = [];
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     const lines: Buffer[] = [];

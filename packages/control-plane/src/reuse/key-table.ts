@@ -83,7 +83,7 @@ export class KeyTable {
   /** Where the key is, or would be. */
   #slotOf(bytes: Buffer, at: number): number {
     const mask = this.#slots.length - 1;
-    // Keys are hashes: any part of them is spread evenly.
+    // Keys are hashes: each part of them is spread evenly.
     let slot = bytes.readUInt32LE(at) & mask;
     for (;;) {
       const item = this.#slots[slot] ?? 0;

@@ -41,6 +41,7 @@ function anyJob(seed: number): JobRecord {
     total,
     succeeded,
     failed,
+    reused: 0,
     cancelled: neverRun - expired,
     expired,
     usage: { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 },
