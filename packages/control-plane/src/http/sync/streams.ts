@@ -16,14 +16,21 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const DONE = toEvent({ data: '[DONE]' });
 
-const openAi = (toChunk: (body: JsonObject) => JsonObject): StreamDialect => ({
+/** @param before what comes before the chunk that has everything */
+const openAi = (
+  toChunk: (body: JsonObject) => JsonObject,
+  before: (chunk: JsonObject) => JsonObject[] = () => [],
+): StreamDialect => ({
   keepAlive: KEEP_ALIVE,
   events: (body, { includeUsage }) => {
-    const { usage, ...chunk } = toChunk(body);
+    const { usage = null, ...chunk } = toChunk(body);
     const event = (value: object) => toEvent({ data: JSON.stringify(value) });
+    const first = before(chunk).map((one) => event({ ...one, usage: null }));
     // Asked for, the usage stands in a chunk of its own that has no choices.
-    if (!includeUsage) return [event({ ...chunk, usage: usage ?? null }), DONE];
-    return [event({ ...chunk, usage: null }), event({ ...chunk, choices: [], usage: usage ?? null }), DONE];
+    const rest = includeUsage
+      ? [event({ ...chunk, usage: null }), event({ ...chunk, choices: [], usage })]
+      : [event({ ...chunk, usage })];
+    return [...first, ...rest, DONE];
   },
   error: (body) => toEvent({ data: JSON.stringify(errorOf(body)) }) + DONE,
 });
@@ -43,9 +50,17 @@ function toChatChunk(body: JsonObject): JsonObject {
   return { ...body, object: 'chat.completion.chunk', choices };
 }
 
+/** Some SDKs (openai-node 6) count log probabilities twice that come with the first chunk of a choice. */
+function beginningOf(chunk: JsonObject): JsonObject[] {
+  const choices = listOf(chunk.choices);
+  if (!choices.some(({ logprobs }) => (logprobs ?? null) !== null)) return [];
+  const begun = choices.map(({ index }) => ({ index, delta: { role: 'assistant' }, finish_reason: null }));
+  return [{ ...chunk, choices: begun }];
+}
+
 /** Endpoints whose answers can be streamed. A whole response of `/v1/responses` would need dozens of made-up events. */
 export const STREAMS: Partial<Record<Endpoint, StreamDialect>> = {
-  '/v1/chat/completions': openAi(toChatChunk),
+  '/v1/chat/completions': openAi(toChatChunk, beginningOf),
   '/v1/completions': openAi((body) => body),
   '/v1/messages': {
     keepAlive: toEvent({ name: 'ping', data: '{"type": "ping"}' }),
