@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { StepModel, VirtualEngine, VirtualTimeline } from '@batch-infer/testkit';
+import { RECORDED_VLLM_CPU, StepModel, VirtualEngine, VirtualTimeline } from '@batch-infer/testkit';
 import { describe, expect, test } from 'vitest';
 
 interface Run {
@@ -24,13 +24,10 @@ const ITEMS = real.groups * real.itemsPerGroup;
 /** A few more than the server runs at once. */
 const IN_FLIGHT = 12;
 
-/** The same server and the same job in the step model. Step times as measured on one request and on many. */
+/** The same server and the same job in the step model. */
 function simulate(order: readonly number[]): { prefixHitRate: number; ms: number } {
   const timeline = new VirtualTimeline();
-  const model = new StepModel({
-    ...{ maxNumSeqs: 8, numGpuBlocks: 48, blockSize: 128, maxNumBatchedTokens: 2_048 },
-    stepTime: { baseMs: 30, perTokenMs: 1.1, perSequenceMs: 3, perContextTokenMs: 0 },
-  });
+  const model = new StepModel({ ...RECORDED_VLLM_CPU, maxNumSeqs: 8, numGpuBlocks: 48 });
   const promptTokens = Math.round(real.input.promptTokens / ITEMS);
   let sent = 0;
   const send = () => {

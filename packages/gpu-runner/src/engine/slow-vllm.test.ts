@@ -1,19 +1,20 @@
-import { StepModel, VirtualEngine, VirtualTimeline } from '@batch-infer/testkit';
+import { readFileSync } from 'node:fs';
+import { RECORDED_VLLM_CPU, StepModel, VirtualEngine, VirtualTimeline } from '@batch-infer/testkit';
 import { describe, expect, test } from 'vitest';
 import { control, initialWindow, SAMPLE_INTERVAL_MS, windowOf } from '../window/controller.js';
 
-const ITEMS = 256;
-const OUTPUT_TOKENS = 64;
-const KV_TOKENS = 46_592;
+/** What `npm run validate:vllm -- --record` saw of this job on vLLM's CPU build. */
+const figuresFile = new URL(
+  '../../../testkit/src/engine-sim/fixtures/vllm-0.32.0/figures.json',
+  import.meta.url,
+);
+const real: { readonly items: number; readonly outputTokens: number; readonly ms: number } = JSON.parse(
+  readFileSync(figuresFile, 'utf8'),
+)['window job'];
 
-/**
- * vLLM's CPU build as `npm run validate:vllm` measured it (`docs/engines/vllm.md`): a step of all sequences takes a
- * fifth of a second, one that lets prompts in takes seconds, and the gauges stand still meanwhile.
- */
-const CPU_ENGINE = {
-  ...{ maxNumSeqs: 32, numGpuBlocks: KV_TOKENS / 128, blockSize: 128, maxNumBatchedTokens: 2_048 },
-  stepTime: { baseMs: 30, perTokenMs: 1.5, perSequenceMs: 3, perContextTokenMs: 0 },
-};
+const ITEMS = real.items;
+const OUTPUT_TOKENS = real.outputTokens;
+const KV_TOKENS = RECORDED_VLLM_CPU.numGpuBlocks * RECORDED_VLLM_CPU.blockSize;
 
 interface Moment {
   readonly window: number;
@@ -24,7 +25,7 @@ interface Moment {
 /** A job of equal items, all of a wave ending in one step; with `window`, at that window instead of a steered one. */
 function runJob(window: number | null = null): { makespanMs: number; moments: Moment[] } {
   const timeline = new VirtualTimeline();
-  const model = new StepModel(CPU_ENGINE);
+  const model = new StepModel(RECORDED_VLLM_CPU);
   const moments: Moment[] = [];
   let inFlight = 0;
   let sent = 0;
@@ -64,6 +65,9 @@ function runJob(window: number | null = null): { makespanMs: number; moments: Mo
   return { makespanMs, moments };
 }
 
+/**
+ * A step takes up to a tenth of a second, one that lets prompts in up to two, and the gauges stand still meanwhile.
+ */
 describe('an engine whose gauges stand still for the length of a step', () => {
   test('does not get more and more before it has counted what it was sent', () => {
     const { moments } = runJob();
@@ -79,5 +83,11 @@ describe('an engine whose gauges stand still for the length of a step', () => {
 
   test('is as fast as when it is sent everything at once', () => {
     expect(runJob().makespanMs / runJob(ITEMS).makespanMs).toBeLessThanOrEqual(1.02);
+  });
+
+  test('takes as long as the real one within 10 %', () => {
+    const ratio = runJob().makespanMs / real.ms;
+    expect(ratio).toBeGreaterThan(0.9);
+    expect(ratio).toBeLessThan(1.1);
   });
 });

@@ -4,6 +4,7 @@ export { StepModel } from './model.js';
 export * from './model-types.js';
 export * from './prompt.js';
 export * from './random.js';
+export { RECORDED_VLLM_CPU } from './recorded-vllm.js';
 export * from './server.js';
 export * from './types.js';
 export * from './virtual-time.js';
