@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -9,14 +10,46 @@ const run = promisify(execFile);
 const here = fileURLToPath(new URL('./', import.meta.url));
 const target = fileURLToPath(new URL('../../.local/compat/', import.meta.url));
 
-/** Runs `install` unless a stamp says that this very list has been installed. */
+/**
+ * Runs `install` unless a stamp says that this very list has been installed. One at a time for each folder: test files
+ * run side by side and share clients.
+ */
 async function once(list: string, folder: string, install: () => Promise<unknown>): Promise<void> {
   const stamp = join(folder, '.installed');
   const wanted = readFileSync(join(here, list), 'utf8');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  const isInstalled = () => existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted;
+  if (isInstalled()) return;
   mkdirSync(folder, { recursive: true });
-  await install();
-  writeFileSync(stamp, wanted);
+  const lock = join(folder, '.installing');
+  while (!take(lock)) await delay(200);
+  try {
+    if (isInstalled()) return;
+    await install();
+    writeFileSync(stamp, wanted);
+  } finally {
+    rmSync(lock);
+  }
+}
+
+/** Takes a lock file for this process, also from one that has died. */
+function take(lock: string): boolean {
+  try {
+    writeFileSync(lock, String(process.pid), { flag: 'wx' });
+    return true;
+  } catch {
+    if (!isAlive(lock)) rmSync(lock, { force: true });
+    return false;
+  }
+}
+
+/** A lock that was given back meanwhile, or has no name in it yet, counts as held. */
+function isAlive(lock: string): boolean {
+  try {
+    const owner = readFileSync(lock, 'utf8');
+    return owner === '' || process.kill(Number(owner), 0);
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
+  }
 }
 
 /** Without scripts: a client must not need one, and none is run that came over the network. */
