@@ -12,8 +12,8 @@ if (parameters.length === 1 && (parameters[0] === '--version' || parameters[0] =
   process.stdout.write(`${readVersion()}\n`);
 } else {
   if (BULK_COMMANDS.includes(parameters[0] ?? '')) {
-    const { holdYoungGeneration } = await import('./heap.js');
-    holdYoungGeneration();
+    const { keepHeapSmall } = await import('./heap.js');
+    keepHeapSmall();
   }
   const [{ runCli }, { processIo }] = await Promise.all([import('./cli.js'), import('./io.js')]);
   const entry = fileURLToPath(new URL('../bin/batch-infer.js', import.meta.url));
