@@ -130,7 +130,8 @@ describe('a background response', () => {
     await ended(made.id);
     expect(seen).toEqual([{ model: 'm', input: 'question', metadata: { run: 'seven' } }]);
     expect(made.http.headers.get('x-batch-infer-job-id')).toBe(jobIdOf(made.id));
-    expect(await world.jobOf(jobIdOf(made.id))).toMatchObject({
+    expect(await world.jobOf(made.id)).toMatchObject({
+      id: jobIdOf(made.id),
       endpoint: '/v1/responses',
       priority: 'normal',
       counts: { total: 1 },
