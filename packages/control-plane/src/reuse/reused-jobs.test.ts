@@ -1,3 +1,4 @@
+import { LIMITS } from '@batch-infer/contracts';
 import type { Job, ResultLine } from '@batch-infer/contracts/native';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { answered, broken, openTestApi, type TestApi } from '../http/api-conformance.js';
@@ -201,6 +202,58 @@ describe('a job that shares answers with its project', () => {
     await submit(ask100('three', {}), { defaults: '{"temperature":0,"max_tokens":10}' });
     expect(await run()).toHaveLength(100);
   });
+});
+
+describe('the search for answers', () => {
+  it('goes back over as many jobs as it takes', async () => {
+    for (let number = 0; number < 105; number += 1) await submit(linesOf('one', [ask(`question ${number}`)]));
+    expect(await run()).toHaveLength(105);
+    const { id } = await submit(
+      linesOf(
+        'all',
+        upTo(106).map((number) => ask(`question ${number}`)),
+      ),
+    );
+    expect(await run()).toEqual(['question 105']);
+    expect((await jobOf(id)).reused_items).toBe(105);
+  }, 60_000);
+
+  it('ends at a bound of requests, with what it has found', async () => {
+    const old = await submit(linesOf('old', [ask('old')]));
+    await submit(linesOf('new', [ask('new')]));
+    await run();
+    const list = api.ledger.listReuseIndexes.bind(api.ledger);
+    vi.spyOn(api.ledger, 'listReuseIndexes').mockImplementation(async (params) =>
+      (await list(params)).map((index) =>
+        index.jobId === old.id ? { ...index, items: LIMITS.reuseSearchItems } : index,
+      ),
+    );
+    await submit(linesOf('both', [ask('old'), ask('new')]));
+    expect(await run()).toEqual(['old']);
+  });
+
+  it('takes answers larger than its memory, and cuts them into segments that readers can hold', async () => {
+    const many = (name: string) =>
+      linesOf(
+        name,
+        upTo(6).map((index) => ask(`question ${index}`)),
+      );
+    await submit(many('one'));
+    await run((content) => answered(content.repeat(450_000)));
+    const { id } = await submit(many('two'));
+    expect(await run()).toEqual([]);
+    const segments = await api.ledger.listSegments({ jobId: id, limit: 10 });
+    expect(segments.map(({ sequence, ordinal }) => [sequence, ordinal])).toEqual([
+      [1, 0],
+      [2, 0],
+      [3, 0],
+    ]);
+    for (const { index, custom_id: customId, response } of await resultsOf(id)) {
+      expect(customId).toBe(`two-${index}`);
+      expect(JSON.stringify(response)).toContain(`question ${index}`.repeat(450_000));
+    }
+    expect(await blobsOf('temporary')).toEqual([]);
+  }, 60_000);
 });
 
 describe('answers that are not taken over', () => {
