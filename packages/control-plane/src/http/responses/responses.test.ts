@@ -120,7 +120,7 @@ describe.each<[string, typeof OpenAI]>([
 });
 
 describe('a background response', () => {
-  it('is a job of one item that the engine sees as any other request', async () => {
+  it('is a job of one item that the engine sees like every other request', async () => {
     const seen: unknown[] = [];
     world.say = ({ body }) => {
       seen.push(body);
