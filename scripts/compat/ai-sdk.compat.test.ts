@@ -13,6 +13,7 @@ interface BatchFunctions {
   experimental_listBatches(options: object): Promise<{ batches: Batch[]; nextCursor?: string }>;
   experimental_cancelBatch(options: object): Promise<object>;
   generateText(options: object): Promise<{ text: string; usage: { totalTokens: number } }>;
+  streamText(options: object): { text: PromiseLike<string> };
   APICallError: { isInstance(error: unknown): boolean };
 }
 interface Batch {
@@ -27,7 +28,7 @@ interface BatchResult {
   readonly text?: string;
   readonly error?: { readonly message: string; readonly code?: string; readonly type?: string };
 }
-type Provider = (model: string) => object;
+type Provider = ((model: string) => object) & { chat(model: string): object };
 type ProviderFactory = (settings: { baseURL: string; apiKey: string }) => Provider;
 
 const stack = new ProofStack();
@@ -178,7 +179,7 @@ describe.each(providers)('the batch API of ai 7 over $name', ({ name, factory, j
     expect(listed.filter((id) => made.includes(id))).toEqual(made);
   });
 
-  it('answers plain calls', async () => {
+  it('answers plain calls, whole and streamed', async () => {
     const { text, usage } = await ai.generateText({
       model: provider(MODEL),
       prompt: 'plain says so',
@@ -186,5 +187,7 @@ describe.each(providers)('the batch API of ai 7 over $name', ({ name, factory, j
     });
     expect(text).toContain('plain says so');
     expect(usage.totalTokens).toBeGreaterThan(0);
+    const options = { model: provider.chat(MODEL), prompt: 'streamed says so', maxOutputTokens: 64 };
+    expect(await ai.streamText(options).text).toContain('streamed says so');
   });
 });
