@@ -29,6 +29,8 @@ export interface ApiRoute {
   /** Status of success. */
   readonly status: number;
   readonly answer?: Content;
+  /** Errors, where they are not only a `Problem`. */
+  readonly errors?: Content;
   /** Further statuses of success. */
   readonly otherwise?: Readonly<Record<number, { readonly description: string; readonly content: Content }>>;
 }
@@ -38,6 +40,11 @@ export type Content = Readonly<Record<string, string | object>>;
 
 export const json = (schema: string | object): Content => ({ 'application/json': schema });
 export const ndjson = (schema: string | object): Content => ({ 'application/x-ndjson': schema });
+/** Errors of routes whose words the caller chooses, or whose errors may be the engine's own. */
+export const eitherError = (schema: string | object): Content => ({
+  'application/problem+json': 'Problem',
+  ...json(schema),
+});
 export const bytes: Content = { 'application/octet-stream': { type: 'string', format: 'binary' } };
 export const text = { type: 'string' };
 export const list = (schema: string): object => ({

@@ -14,7 +14,7 @@ describe('the OpenAPI document', () => {
     operationId: string;
     parameters: { name: string; in: string; required: boolean }[];
     requestBody?: { content: object };
-    responses: Record<string, { description: string }>;
+    responses: Record<string, { description: string; content?: object }>;
   }
   const document = structuredClone(openapiDocument()) as {
     openapi: string;
@@ -47,6 +47,31 @@ describe('the OpenAPI document', () => {
       expect(Object.keys(responses).some((status) => /^[12]\d\d$/.test(status))).toBe(true);
       expect(Object.values(responses).every(({ description }) => description !== '')).toBe(true);
       if (requestBody !== undefined) expect(Object.keys(requestBody.content)).not.toEqual([]);
+    }
+  });
+
+  it('says what is answered in both dialects, and as a stream', () => {
+    const answered = (operationId: string) => {
+      const found = operations.find((operation) => operation.operationId === operationId);
+      return Object.fromEntries(
+        Object.entries(found?.responses ?? {}).map(([status, { content }]) => [
+          status,
+          Object.keys(content ?? {}),
+        ]),
+      );
+    };
+    const errors = ['application/problem+json', 'application/json'];
+    for (const operationId of ['createChatCompletion', 'createCompletion', 'createMessage'])
+      expect(answered(operationId)).toMatchObject({
+        200: ['application/json', 'text/event-stream'],
+        default: errors,
+      });
+    for (const operationId of ['createEmbedding', 'createResponse'])
+      expect(answered(operationId)).toMatchObject({ 200: ['application/json'], default: errors });
+    for (const operationId of ['listModels', 'getModel']) {
+      expect(answered(operationId).default).toEqual(errors);
+      const found = operations.find((operation) => operation.operationId === operationId);
+      expect(JSON.stringify(found?.responses[200])).toContain('/AnthropicModel');
     }
   });
 

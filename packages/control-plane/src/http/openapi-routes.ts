@@ -1,6 +1,6 @@
 import { ACCESS_ROUTES } from './access/access-routes.js';
 import { ANTHROPIC_ROUTES } from './anthropic/anthropic-routes.js';
-import { type ApiRoute, bytes, json, list, ndjson, text } from './api-route.js';
+import { type ApiRoute, bytes, eitherError, json, list, ndjson, text } from './api-route.js';
 import { EVENTS_ROUTES } from './events/events-routes.js';
 import { LIMITS_ROUTES } from './limits/limits-routes.js';
 import { CONTROL_ROUTES } from './native/control-routes.js';
@@ -15,6 +15,8 @@ const model = {
   required: ['id', 'object', 'created', 'owned_by'],
   properties: { id: text, object: { const: 'model' }, created: { type: 'integer' }, owned_by: text },
 };
+
+const anthropicModel = { $ref: '#/components/schemas/AnthropicModel' };
 
 export const API_ROUTES: readonly ApiRoute[] = [
   {
@@ -228,9 +230,26 @@ export const API_ROUTES: readonly ApiRoute[] = [
     scope: 'read',
     status: 200,
     answer: json({
-      type: 'object',
-      properties: { object: { const: 'list' }, data: { type: 'array', items: model } },
+      anyOf: [
+        {
+          type: 'object',
+          required: ['object', 'data'],
+          properties: { object: { const: 'list' }, data: { type: 'array', items: model } },
+        },
+        {
+          type: 'object',
+          description: 'With the header anthropic-version.',
+          required: ['data', 'has_more', 'first_id', 'last_id'],
+          properties: {
+            data: { type: 'array', items: anthropicModel },
+            has_more: { const: false },
+            first_id: { type: ['string', 'null'] },
+            last_id: { type: ['string', 'null'] },
+          },
+        },
+      ],
     }),
+    errors: eitherError('AnthropicError'),
   },
   {
     method: 'get',
@@ -240,7 +259,8 @@ export const API_ROUTES: readonly ApiRoute[] = [
     tag: 'server',
     scope: 'read',
     status: 200,
-    answer: json(model),
+    answer: json({ anyOf: [model, anthropicModel] }),
+    errors: eitherError('AnthropicError'),
   },
   {
     method: 'get',

@@ -67,6 +67,7 @@ const ANSWERS: Readonly<Record<string, z.ZodType>> = {
   MessageBatchResultLine: anthropic.messageBatchResultLine,
   DeletedMessageBatch: anthropic.deletedMessageBatch,
   AnthropicError: anthropic.anthropicError,
+  AnthropicModel: anthropic.anthropicModel,
   ApiKey: access.apiKeyView,
   CreatedApiKey: access.createdApiKey,
   Caller: access.callerView,
@@ -191,9 +192,10 @@ function operationOf(route: ApiRoute): object {
       default: {
         description: `An error: ${Object.keys(ERROR_RULES).length} codes, see Problem.`,
         content: contentOf(
-          route.tag === 'message batches'
-            ? { 'application/json': 'AnthropicError' }
-            : { 'application/problem+json': 'Problem' },
+          route.errors ??
+            (route.tag === 'message batches'
+              ? { 'application/json': 'AnthropicError' }
+              : { 'application/problem+json': 'Problem' }),
         ),
       },
     },

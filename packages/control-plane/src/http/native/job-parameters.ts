@@ -19,5 +19,6 @@ export const JOB_OPTIONS_QUERY = {
 export const RESULTS_QUERY = {
   order: 'input (default) or completion.',
   after: 'Index (input order) or cursor (completion order) of the last line already read.',
+  offset: 'In input order: how many lines of the input are left out, instead of after.',
   status: 'succeeded, failed, cancelled, expired; several with commas.',
 };

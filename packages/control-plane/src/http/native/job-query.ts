@@ -138,7 +138,24 @@ function timeOf(text: string): number {
   });
 }
 
-/** `order`, `after` and `status` of `GET /v1/jobs/{id}/results`. */
+/**
+ * `after`, or `offset` as the lines of the input that are left out: behind line 4 is at offset 5.
+ * @throws DomainError `invalid_parameter`
+ */
+function placeOf(query: Query, order: 'input' | 'completion'): string | null {
+  const after = one(query, 'after') ?? null;
+  const offset = one(query, 'offset');
+  if (offset === undefined) return after;
+  if (/^\d{1,9}$/.test(offset) && order === 'input' && after === null)
+    return offset === '0' ? null : String(Number(offset) - 1);
+  throw new DomainError(
+    'invalid_parameter',
+    'offset must be a whole number of lines, in input order and without after.',
+    { param: 'offset' },
+  );
+}
+
+/** `order`, `after` or `offset`, and `status` of `GET /v1/jobs/{id}/results`. */
 export function resultsQueryOf(query: Query): {
   order: 'input' | 'completion';
   after: string | null;
@@ -150,7 +167,7 @@ export function resultsQueryOf(query: Query): {
     statuses.length === 0 || statuses.includes(status);
   return {
     order,
-    after: one(query, 'after') ?? null,
+    after: placeOf(query, order),
     wanted: {
       succeeded: has('succeeded'),
       failed: has('failed'),

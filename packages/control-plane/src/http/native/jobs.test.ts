@@ -359,6 +359,27 @@ describe('results', () => {
     expect(lines((await get(`/v1/jobs/${id}/results?after=2`)).body).map(({ index }) => index)).toEqual([3]);
   });
 
+  it('leaves out the first `offset` lines of the input', async () => {
+    const { id } = await submit(4);
+    await api.runShard((index) => (index === 1 ? null : answered('x')));
+    const from = async (query: string) =>
+      lines((await get(`/v1/jobs/${id}/results?${query}`)).body).map(({ index }) => index);
+    expect(await from('offset=0')).toEqual([0, 2, 3]);
+    expect(await from('offset=1')).toEqual([2, 3]);
+    expect(await from('offset=3&status=succeeded')).toEqual([3]);
+    expect(await from('offset=4')).toEqual([]);
+    for (const query of [
+      'offset=x',
+      'offset=-1',
+      'offset=1.5',
+      'offset=1&after=2',
+      'offset=1&order=completion',
+    ]) {
+      const answer = await get(`/v1/jobs/${id}/results?${query}`);
+      expect([answer.statusCode, answer.json<Problem>().param], query).toEqual([400, 'offset']);
+    }
+  });
+
   it('can be read while the job runs, in both orders, and taken up again', async () => {
     const { id } = await submit(600);
     await api.runShard((index) => (index === 3 ? null : answered('x')));
