@@ -30,14 +30,25 @@ interface Report {
 }
 
 describe('lm-eval through the synchronous lane, unmodified', () => {
+  /** With a header for long queues, and without one. */
+  const wait = {
+    header: { Authorization: 'Bearer none', 'x-batch-infer-wait-ms': '3600000' },
+    timeout: 3_600,
+  };
+
   it.each([
-    ['local-chat-completions', 'chat/completions', '', ['--apply_chat_template']],
-    ['local-completions', 'completions', ',tokenizer_backend=none', []],
+    ['local-chat-completions', 'chat/completions', wait, ['--apply_chat_template']],
+    ['local-completions', 'completions', { tokenizer_backend: 'none' }, []],
   ] as const)(
     '%s is answered for every sample, far more at once than the engine holds',
     async (model, path, more, flags) => {
       const folder = join(stack.folder, model);
-      const settings = `model=${MODEL},base_url=${stack.url}/v1/${path},num_concurrent=${SAMPLES}${more}`;
+      const settings = JSON.stringify({
+        model: MODEL,
+        base_url: `${stack.url}/v1/${path}`,
+        num_concurrent: SAMPLES,
+        ...more,
+      });
       await runTool({
         bin,
         tool: 'lm_eval',

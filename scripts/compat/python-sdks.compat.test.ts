@@ -19,7 +19,8 @@ const ids = (word: string, count: number) => Array.from({ length: count }, (_, i
 /** All at once: the windows of OpenAI batches end while the other lives go on. */
 describe.concurrent.each([
   ['openai 3 and anthropic 2', 'requirements-sdks.txt', []],
-  ['openai 1 and anthropic 0', 'requirements-sdks-before.txt', ['model', 'usage']],
+  ['openai 2 and anthropic 1', 'requirements-sdks-before.txt', []],
+  ['openai 1 and anthropic 0', 'requirements-sdks-oldest.txt', ['model', 'usage']],
 ])('%s, unmodified', (_, requirements, newer) => {
   let bin: string;
 
