@@ -48,7 +48,8 @@ const NEXT: Record<JobState, readonly JobState[]> = {
   validating: ['queued', 'failed', 'cancelling', 'finalizing'],
   queued: ['running', 'cancelling', 'finalizing'],
   running: ['finalizing', 'cancelling'],
-  cancelling: ['finalizing'],
+  // Stopped before its input was read to the end, which then turns out to be bad.
+  cancelling: ['finalizing', 'failed'],
   finalizing: ['succeeded', 'failed', 'cancelled', 'expired'],
   // A retry of failed, cancelled or expired items opens an ended job again.
   succeeded: ['queued'],

@@ -20,8 +20,10 @@ import { LedgerWorld, type OpenLedgerHarness } from './world-conformance.js';
  * What every ledger must do. The accounting of each job (I2) is checked after each test.
  *
  *     ledgerConformance('SQLite', async () => ({ ledger, close }));
+ *
+ * @param histories how many random ones are played
  */
-export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
+export function ledgerConformance(name: string, open: OpenLedgerHarness, histories = 12): void {
   describe(`the ledger on ${name}`, () => {
     let world: LedgerWorld;
     beforeEach(async () => {
@@ -39,7 +41,7 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness): void {
     deletionConformance(() => world);
     planConformance(() => world);
     reuseConformance(() => world);
-    randomConformance(() => world);
+    randomConformance(() => world, histories);
     accessConformance(() => world);
     controlConformance(() => world);
     requestBudgetConformance(() => world);

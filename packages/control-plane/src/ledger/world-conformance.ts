@@ -44,6 +44,13 @@ export class LedgerWorld {
     }
   }
 
+  /** The same world, with this ledger before its own. */
+  over(ledger: Ledger): LedgerWorld {
+    const world = new LedgerWorld({ ledger, close: async () => undefined });
+    world.nowMs = this.nowMs;
+    return world;
+  }
+
   claimOf(overrides: Partial<IdempotencyClaim> = {}): IdempotencyClaim {
     return {
       projectId: this.project,
@@ -124,6 +131,8 @@ export class LedgerWorld {
     priority?: Priority;
     projectId?: string;
     overrides?: Partial<JobRecord>;
+    /** False: it waits for its planner. */
+    isPlanned?: boolean;
   }): Promise<JobRecord> {
     const model = options.model ?? 'model-a';
     const file = await this.file({ projectId: options.projectId ?? this.project });
@@ -136,7 +145,7 @@ export class LedgerWorld {
     const created = await this.ledger.createJob({
       job,
       file: null,
-      shards: shardsOf(options.shards, model),
+      shards: options.isPlanned === false ? null : shardsOf(options.shards, model),
       idempotency: this.claimOf({ projectId: job.projectId, fingerprint: job.id }),
       nowMs: this.nowMs,
     });
