@@ -1,16 +1,21 @@
 /**
- * `npm run test:fuzz`: every route of a running control plane, with requests made from the OpenAPI document (which is
- * held to the specification first), good and bad ones; no answer may be a 5xx. Not in `npm test`: it installs
- * schemathesis. `-- --examples 20` requests for each route; `--seed N` repeats a run.
+ * `npm run test:fuzz`: every route of a running control plane. First a good request to each, about things that are there;
+ * then requests made from the OpenAPI document (which is held to the specification first), good and bad ones; no answer
+ * may be a 5xx. Not in `npm test`: it installs schemathesis. `-- --examples 20` requests for each route; `--seed N`
+ * repeats a run; `--valid-only` leaves schemathesis out.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { ApiCaller } from './api-caller.ts';
+import { startCuttingProxy } from './cutting-proxy.ts';
+import { sendValidRequests } from './valid-requests.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const requirements = join(root, 'scripts/fuzz/requirements.txt');
@@ -20,28 +25,38 @@ const programs = join(folder, 'bin');
 /** Of a project and of the whole server; in a file, where no request can revoke them. Loopback only. */
 const KEYS = { default: 'fuzz-project', '*': 'fuzz-server' } as const;
 
-const { values: given } = parseArgs({ options: { examples: { type: 'string' }, seed: { type: 'string' } } });
+const { values: given } = parseArgs({
+  options: { examples: { type: 'string' }, seed: { type: 'string' }, 'valid-only': { type: 'boolean' } },
+});
 const EXAMPLES = given.examples ?? '20';
 const SEED = given.seed ?? String(Math.floor(Math.random() * 1_000_000));
 /** Longer than any long poll. */
 const REQUEST_TIMEOUT_SECONDS = '75';
+/** Nobody listens there, and the server may call it: deliveries fail at once. */
+const HOOK = 'http://127.0.0.1:1/hook';
+/** What a stream says first comes at once. */
+const CUT_AFTER_MS = 400;
 /** Good requests to these are answered by a stream without an end, or when there is work. */
 const WAITING_OPERATIONS = ['openRunnerSession', 'pollOffers', 'followJob'];
 
-function run(program: string, words: readonly string[], more: Readonly<Record<string, string>> = {}): void {
+async function run(
+  program: string,
+  words: readonly string[],
+  more: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const environment = { ...process.env, ...more };
-  const { status, error } = spawnSync(program, words, { cwd: folder, stdio: 'inherit', env: environment });
-  if (error) throw error;
+  const child = spawn(program, words, { cwd: folder, stdio: 'inherit', env: environment });
+  const [status] = await once(child, 'exit');
   if (status !== 0) throw new Error(`${program} ${words[0] ?? ''} ended with ${status}`);
 }
 
-function install(): void {
+async function install(): Promise<void> {
   const stamp = join(folder, '.installed');
   const wanted = readFileSync(requirements, 'utf8');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   mkdirSync(folder, { recursive: true });
-  run('python3', ['-m', 'venv', folder]);
-  run(join(programs, 'python3'), ['-m', 'pip', 'install', '--quiet', '-r', requirements]);
+  await run('python3', ['-m', 'venv', folder]);
+  await run(join(programs, 'python3'), ['-m', 'pip', 'install', '--quiet', '-r', requirements]);
   writeFileSync(stamp, wanted);
 }
 
@@ -54,6 +69,7 @@ async function serve(data: string): Promise<{ child: ChildProcess; url: string }
   writeFileSync(keysFile, JSON.stringify(entries));
   const program = join(root, 'packages/cli/bin/batch-infer.js');
   const words = [program, 'serve', '--port', '0', '--data', data, '--api-keys-file', keysFile];
+  words.push('--webhook-allow-hosts', new URL(HOOK).host);
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'] });
   const lines = createInterface({ input: child.stderr });
   return await new Promise((resolve, reject) => {
@@ -107,7 +123,12 @@ async function create(url: string, body: object): Promise<string> {
   return ((await answer.json()) as { id: string }).id;
 }
 
-function fuzz(url: string, key: string, ids: readonly string[], words: readonly string[]): void {
+async function fuzz(
+  url: string,
+  key: string,
+  ids: readonly string[],
+  words: readonly string[],
+): Promise<void> {
   const parameters = [
     'run',
     `${url}/openapi.json`,
@@ -123,7 +144,7 @@ function fuzz(url: string, key: string, ids: readonly string[], words: readonly 
     '--suppress-health-check=all',
     ...words,
   ];
-  run(join(programs, 'schemathesis'), parameters, {
+  await run(join(programs, 'schemathesis'), parameters, {
     SCHEMATHESIS_HOOKS: 'hooks',
     PYTHONPATH: join(root, 'scripts/fuzz'),
     PYTHONDONTWRITEBYTECODE: '1',
@@ -131,26 +152,33 @@ function fuzz(url: string, key: string, ids: readonly string[], words: readonly 
   });
 }
 
-install();
-run(join(programs, 'openapi-spec-validator'), [join(root, 'docs/openapi.json')]);
+const document = join(root, 'docs/openapi.json');
+if (!given['valid-only']) {
+  await install();
+  await run(join(programs, 'openapi-spec-validator'), [document]);
+}
 const data = mkdtempSync(join(tmpdir(), 'batch-infer-fuzz-'));
 const { child, url } = await serve(data);
 try {
-  console.log(`seed ${SEED}`);
-  const ids = await createThings(url);
-  fuzz(
-    url,
-    KEYS.default,
-    ids,
-    WAITING_OPERATIONS.map((id) => `--exclude-operation-id=${id}`),
-  );
-  fuzz(url, KEYS['*'], ids, ['--include-tag=access']);
-  fuzz(url, KEYS.default, ids, [
-    '--mode=negative',
-    ...WAITING_OPERATIONS.map((id) => `--include-operation-id=${id}`),
-  ]);
+  const api = new ApiCaller({ origin: url, key: KEYS.default, document });
+  const left = await sendValidRequests(api, { serverKey: KEYS['*'], hook: HOOK });
+  console.log(`${api.answers} good requests to ${api.operations} operations were answered well`);
+  if (!given['valid-only']) await fuzzAll(url, [...left, ...(await createThings(url))]);
 } finally {
   child.removeAllListeners('exit');
   child.kill('SIGTERM');
   rmSync(data, { recursive: true, force: true, maxRetries: 5 });
+}
+
+async function fuzzAll(url: string, ids: readonly string[]): Promise<void> {
+  console.log(`seed ${SEED}`);
+  const waiting = (flag: string) => WAITING_OPERATIONS.map((id) => `--${flag}-operation-id=${id}`);
+  await fuzz(url, KEYS.default, ids, waiting('exclude'));
+  await fuzz(url, KEYS['*'], ids, ['--include-tag=access']);
+  const proxy = await startCuttingProxy(url, CUT_AFTER_MS);
+  try {
+    await fuzz(proxy.url, KEYS.default, ids, waiting('include'));
+  } finally {
+    proxy.close();
+  }
 }
