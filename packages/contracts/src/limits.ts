@@ -71,6 +71,8 @@ export const LIMITS = {
   /** Page size of native and OpenAI lists. */
   listDefault: 20,
   listMax: 100,
+  /** Page size of OpenAI's list of files, also without a limit, as upstream. */
+  fileListMax: 10_000,
   /** Length of a lease, and how often a runner renews. */
   leaseMs: 30_000,
   /** Leases a shard may lose before it is bisected, and a single item before it fails. */

@@ -141,7 +141,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
       purpose: 'Filter.',
       order: 'asc or desc.',
       after: 'Id of the last file of the page before.',
-      limit: '1 to 100.',
+      limit: '1 to 10,000, which is also the default.',
     },
     status: 200,
     answer: json(list('File')),

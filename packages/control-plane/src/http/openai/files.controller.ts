@@ -8,7 +8,7 @@ import { ProjectId } from '../auth/project.js';
 import { idempotencyOf } from '../idempotency.js';
 import { clientSignal } from '../request-context.js';
 import { toFileObject } from './file-mapper.js';
-import { type ListView, type PageQuery, pageOf, toListView } from './list-query.js';
+import { FILES, type ListView, type PageQuery, pageOf, toListView } from './list-query.js';
 import { readUpload } from './upload-form.js';
 
 /** OpenAI's `/v1/files`. */
@@ -48,7 +48,7 @@ export class FilesController {
     }
     const { files, hasMore } = await this.#files.list({
       projectId,
-      ...pageOf(query),
+      ...pageOf(query, FILES),
       ...(query.purpose === undefined ? {} : { purpose: query.purpose }),
       ...(query.order === undefined ? {} : { order: query.order }),
     });

@@ -189,6 +189,17 @@ describe('files', () => {
     expect((await get('/v1/files?limit=0')).statusCode).toBe(400);
   });
 
+  it('are listed whole where no limit is given: not every client asks for a second page', async () => {
+    for (let index = 0; index < 101; index += 1)
+      await upload([field('purpose', 'user_data'), filePart(`${index}`)]);
+    const { data, has_more } = (await get('/v1/files')).json<{ data: FileObject[]; has_more: boolean }>();
+    expect([data.length, has_more]).toEqual([101, false]);
+    expect((await get('/v1/files?limit=10000')).json<{ data: FileObject[] }>().data).toHaveLength(101);
+    expect((await get('/v1/files?limit=10001')).json()).toMatchObject({
+      detail: 'limit must be a whole number from 1 to 10000.',
+    });
+  });
+
   it('go when their time is over', async () => {
     const parts = [
       field('purpose', 'batch'),

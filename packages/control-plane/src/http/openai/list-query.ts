@@ -12,19 +12,37 @@ export interface Page {
   readonly after?: string;
 }
 
-/** OpenAI lets files be listed up to 10,000 at a time; a page then holds our most, and `has_more` says so. */
-const ACCEPTED_LIMIT = 10_000;
+interface PageSize {
+  /** Without a limit of the client's. */
+  readonly standard: number;
+  readonly most: number;
+  /** What a client may ask for; a page then holds our most, and `has_more` says so. */
+  readonly accepted: number;
+}
+
+const BATCHES: PageSize = {
+  standard: LIMITS.listDefault,
+  most: LIMITS.listMax,
+  accepted: LIMITS.fileListMax,
+};
+
+/** As upstream, whole where nothing else is asked for: clients rely on it, and some never ask for a second page. */
+export const FILES: PageSize = {
+  standard: LIMITS.fileListMax,
+  most: LIMITS.fileListMax,
+  accepted: LIMITS.fileListMax,
+};
 
 /** @throws DomainError `invalid_parameter` */
-export function pageOf(query: PageQuery): Page {
-  const limit = query.limit === undefined ? LIMITS.listDefault : Number(query.limit);
-  if (!Number.isInteger(limit) || limit < 1 || limit > ACCEPTED_LIMIT) {
-    throw new DomainError('invalid_parameter', `limit must be a whole number from 1 to ${LIMITS.listMax}.`, {
+export function pageOf(query: PageQuery, size: PageSize = BATCHES): Page {
+  const limit = query.limit === undefined ? size.standard : Number(query.limit);
+  if (!Number.isInteger(limit) || limit < 1 || limit > size.accepted) {
+    throw new DomainError('invalid_parameter', `limit must be a whole number from 1 to ${size.most}.`, {
       param: 'limit',
     });
   }
   return {
-    limit: Math.min(limit, LIMITS.listMax),
+    limit: Math.min(limit, size.most),
     ...(query.after === undefined ? {} : { after: query.after }),
   };
 }
