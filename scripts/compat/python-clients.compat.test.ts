@@ -108,4 +108,8 @@ describe("LiteLLM's proxy, unmodified, passes on the lives of batches", () => {
   it('results as a stream of lines', async () => {
     expect(await live('streamed')).toMatchObject({ ids: true });
   });
+
+  it('lists of batches and files, each once', async () => {
+    expect(await live('lists')).toMatchObject({ newest_first: true, twice: 0, files: true, next: true });
+  });
 });
