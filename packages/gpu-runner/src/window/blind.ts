@@ -21,6 +21,8 @@ export interface Probe {
   readonly tokens: number;
   /** True while the level is used: only then its rate says something. */
   readonly filled: boolean;
+  /** The search has not come to its end; refusals may interrupt it. */
+  readonly searching: boolean;
   /** The level at which the refusals of late began; 0: there are none. */
   readonly refusedAt: number;
   readonly target: number;
@@ -41,6 +43,8 @@ const EMPTY_SHARE = 0.5;
 const SPARSE_SHARE = 0.25;
 /** It refuses even so little of what it took before: that was no matter of the level. */
 const OUTAGE_SHARE = 0.25;
+/** How far it then goes back. */
+const RETURN_SHARE = 0.9;
 const SHRINK_INTERVAL_MS = 100;
 const COOLDOWN_MS = 2_000;
 const COOLDOWN_MAX_MS = 10_000;
@@ -65,6 +69,7 @@ export const probeFrom = (level: number, fromMs: number): Probe => ({
   completions: 0,
   tokens: 0,
   filled: false,
+  searching: true,
   refusedAt: 0,
   target: 0,
   shrunkAtMs: Number.NEGATIVE_INFINITY,
@@ -73,6 +78,7 @@ export const probeFrom = (level: number, fromMs: number): Probe => ({
 const settledAt = (probe: Probe, level: number, nowMs: number): Probe => ({
   ...atLevel(probe, level, nowMs),
   mode: 'settled',
+  searching: false,
   refusedAt: 0,
 });
 
@@ -87,7 +93,7 @@ export function controlBlind(probe: Probe, sample: WindowSample): Probe {
   if (probe.mode === 'settled') {
     if (nowMs - probe.sinceMs < Math.max(PROBE_AGAIN_MS, PROBE_AGAIN_TURNS * probe.turnMs)) return probe;
     // From below the level that gained: it can have been an accident, and the engine smaller by now.
-    return { ...atLevel(probe, probe.goodLevel / 2, nowMs), mode: 'doubling', goodRate: 0 };
+    return { ...atLevel(probe, probe.goodLevel / 2, nowMs), mode: 'doubling', goodRate: 0, searching: true };
   }
   if (!probe.filled) {
     if (inFlight < FILLED_SHARE * probe.level - 1 || inFlight > probe.level) return probe;
@@ -117,9 +123,9 @@ function judged(probe: Probe, nowMs: number): Probe {
 
 function recovered(probe: Probe, nowMs: number): Probe {
   const level = Math.min(2 * probe.level, probe.target);
-  return level < probe.target
-    ? atLevel(probe, level, nowMs)
-    : { ...settledAt(probe, level, nowMs), goodLevel: Math.max(1, level / HEADROOM) };
+  if (level < probe.target) return atLevel(probe, level, nowMs);
+  if (probe.searching && level >= RETURN_SHARE * probe.refusedAt) return probeFrom(level, nowMs);
+  return { ...settledAt(probe, level, nowMs), goodLevel: Math.max(1, level / HEADROOM) };
 }
 
 /**
@@ -144,6 +150,6 @@ export function refuseBlind(
   }
   const untilMs = nowMs + Math.min(sample.retryAfterMs ?? COOLDOWN_MS, COOLDOWN_MAX_MS);
   const level = Math.max(1, probe.level - rejections);
-  const target = level < OUTAGE_SHARE * refusedAt ? 0.9 * refusedAt : level;
+  const target = level < OUTAGE_SHARE * refusedAt ? RETURN_SHARE * refusedAt : level;
   return { ...atLevel(step, level, untilMs), target };
 }
