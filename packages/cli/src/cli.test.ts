@@ -99,6 +99,17 @@ describe('help', () => {
   });
 });
 
+describe('a port that is none', () => {
+  it.each(['serve', 'up'])('is named by the flag that was typed: %s', async (command) => {
+    const { code, io } = await run([command, '--port', 'x']);
+    expect([code, io.error()]).toEqual([
+      2,
+      expect.stringContaining('--port must be a whole number from 0 to 65535'),
+    ]);
+    expect(io.error()).not.toContain('BATCH_INFER_PORT');
+  });
+});
+
 describe('a server', () => {
   it('that is not there: exit 9 and how to start one', async () => {
     const { code, io } = await run(['list', '--base-url', 'http://127.0.0.1:9']);

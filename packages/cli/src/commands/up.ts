@@ -36,6 +36,8 @@ export const command: CommandDefinition = {
 };
 
 async function run({ settings, io, interrupts }: CommandContext): Promise<number> {
+  // The process that is to listen knows variables only, and would name one.
+  settings.number('port', { min: 0, max: 65_535 });
   const say = (text: string) => io.writeError(`${text}\n`);
   const quiet = settings.isGiven('log-level') ? {} : { BATCH_INFER_LOG_LEVEL: 'warn' };
   await using stack = await LocalStack.start({
