@@ -18,6 +18,9 @@ const TEMPORARY_FOLDER = '.tmp';
 const LIST_LIMIT = 1_000;
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
+const READ_BYTES = 256 * 1024;
+/** A range is mostly a shard: it is read at once. */
+const RANGE_READ_BYTES = 1024 * 1024;
 
 /**
  * Blobs in a folder: an object is written to a temporary file, flushed to the disk, and then renamed to its key, so
@@ -45,17 +48,28 @@ class FolderBlobs implements Blobs {
     const temporary = join(this.#temporaryFolder, randomUUID());
     try {
       const bytes = await this.#write(temporary, body, signal);
-      const folder = dirname(file);
-      const made = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
-      await rename(temporary, file);
-      await flushFolder(folder);
-      // A new folder is durable when the one that holds it is.
-      if (made !== undefined) await this.#flushUpTo(dirname(made), folder);
+      await this.#place(temporary, file);
       return { bytes };
     } catch (error) {
       await rm(temporary, { force: true });
       throw toStorageError(error);
     }
+  }
+
+  /** Most objects come into a folder that is there. */
+  async #place(temporary: string, file: string): Promise<void> {
+    const folder = dirname(file);
+    let made: string | undefined;
+    try {
+      await rename(temporary, file);
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+      made = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+      await rename(temporary, file);
+    }
+    await flushFolder(folder);
+    // A new folder is durable when the one that holds it is.
+    if (made !== undefined) await this.#flushUpTo(dirname(made), folder);
   }
 
   async #write(temporary: string, body: Readable | Uint8Array, signal?: AbortSignal): Promise<number> {
@@ -100,7 +114,7 @@ class FolderBlobs implements Blobs {
       start: offset,
       ...(length === undefined ? {} : { end: offset + length - 1 }),
       ...(signal === undefined ? {} : { signal }),
-      highWaterMark: 256 * 1024,
+      highWaterMark: length === undefined ? READ_BYTES : Math.min(length, RANGE_READ_BYTES),
     });
   }
 

@@ -2,7 +2,11 @@ import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import type { Blobs } from '../ports/blobs.js';
 
-const FLUSH_BYTES = 64 * 1024;
+const CHUNK_BYTES = 128 * 1024;
+/** What a UTF-16 code unit takes in UTF-8 at most. */
+const BYTES_PER_UNIT = 3;
+
+const NOTHING = Buffer.alloc(0);
 
 /** Writes an object piece by piece, at the pace of the store. It begins to exist with the first piece. */
 export class BlobWriter {
@@ -11,8 +15,9 @@ export class BlobWriter {
   #stream: PassThrough | null = null;
   #stored: Promise<{ bytes: number }> | null = null;
   #failure: unknown = null;
-  #pieces: Uint8Array[] = [];
-  #pendingBytes = 0;
+  /** Filled up to `#used`, then handed over. */
+  #chunk = NOTHING;
+  #used = 0;
 
   constructor(blobs: Blobs, key: string) {
     this.#blobs = blobs;
@@ -21,23 +26,29 @@ export class BlobWriter {
 
   async write(pieces: readonly (string | Uint8Array)[]): Promise<void> {
     for (const piece of pieces) {
-      const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
-      this.#pieces.push(bytes);
-      this.#pendingBytes += bytes.length;
+      const mostBytes = typeof piece === 'string' ? BYTES_PER_UNIT * piece.length : piece.length;
+      if (this.#used + mostBytes > this.#chunk.length) {
+        await this.flush();
+        this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, mostBytes));
+      }
+      if (typeof piece === 'string') this.#used += this.#chunk.write(piece, this.#used);
+      else {
+        this.#chunk.set(piece, this.#used);
+        this.#used += piece.length;
+      }
     }
-    if (this.#pendingBytes >= FLUSH_BYTES) await this.flush();
   }
 
   /** Hands over what was written: the memory of the pieces may be used again behind it. */
   async flush(): Promise<void> {
-    if (this.#pendingBytes > 0) await this.#flush();
+    if (this.#used > 0) await this.#flush();
   }
 
   /** Ends the object; its size, or `null` when nothing was written. */
   async finish(): Promise<{ bytes: number } | null> {
-    if (this.#stream === null && this.#pendingBytes === 0) return null;
-    await this.#flush();
-    this.#stream?.end();
+    await this.flush();
+    if (this.#stream === null) return null;
+    this.#stream.end();
     return await this.#stored;
   }
 
@@ -51,9 +62,9 @@ export class BlobWriter {
 
   async #flush(): Promise<void> {
     const stream = this.#open();
-    const bytes = Buffer.concat(this.#pieces);
-    this.#pieces = [];
-    this.#pendingBytes = 0;
+    const bytes = this.#chunk.subarray(0, this.#used);
+    this.#chunk = NOTHING;
+    this.#used = 0;
     if (this.#failure !== null) throw this.#failure;
     if (stream.write(bytes)) return;
     // A store that fails never drains.
@@ -63,7 +74,7 @@ export class BlobWriter {
 
   #open(): PassThrough {
     if (this.#stream !== null) return this.#stream;
-    const stream = new PassThrough({ highWaterMark: 4 * FLUSH_BYTES });
+    const stream = new PassThrough({ highWaterMark: 2 * CHUNK_BYTES });
     this.#stream = stream;
     // The store reports what breaks it; a store that has failed already listens no more.
     stream.on('error', () => undefined);

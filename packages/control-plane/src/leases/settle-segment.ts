@@ -87,11 +87,15 @@ export class SettleSegment {
   }
 
   #countItems(outcomes: readonly ItemOutcome[], shard: ShardRecord): void {
+    let succeeded = 0;
+    let failed = 0;
     for (const { index, ok } of outcomes) {
-      if (!hasBit(shard.doneMask, positionOf(shard, index))) {
-        this.#metrics.itemsEnded.inc({ status: ok ? 'succeeded' : 'failed' });
-      }
+      if (hasBit(shard.doneMask, positionOf(shard, index))) continue;
+      if (ok) succeeded += 1;
+      else failed += 1;
     }
+    if (succeeded > 0) this.#metrics.itemsEnded.inc({ status: 'succeeded' }, succeeded);
+    if (failed > 0) this.#metrics.itemsEnded.inc({ status: 'failed' }, failed);
   }
 }
 

@@ -77,7 +77,9 @@ export class Dispatcher {
 
   /** One engine is home to everything; of several, those that are there share the prefixes out. */
   #homeOf(item: WorkItem, model: string): string {
-    const [first, ...others] = this.#options.engines.filter((one) => one.serves(model) && one.capacity > 0);
+    const { engines } = this.#options;
+    if (engines.length === 1) return engines[0]?.url ?? '';
+    const [first, ...others] = engines.filter((one) => one.serves(model) && one.capacity > 0);
     if (first === undefined || others.length === 0) return first?.url ?? '';
     item.prefixKey = prefixKeyOf(item.body);
     return (

@@ -70,8 +70,14 @@ const asksForStream = (line: Buffer, members: readonly Member[]): boolean =>
       hasKey(line, member, STREAM) && line.toString('latin1', member.valueStart, member.valueEnd) === 'true',
   );
 
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
 function textOf(line: Buffer, member: Member): string | null {
-  const value: unknown = JSON.parse(line.toString('utf8', member.valueStart, member.valueEnd));
+  const { valueStart, valueEnd } = member;
+  const isPlain = line[valueStart] === QUOTE && !line.subarray(valueStart, valueEnd).includes(BACKSLASH);
+  if (isPlain) return line.toString('utf8', valueStart + 1, valueEnd - 1);
+  const value: unknown = JSON.parse(line.toString('utf8', valueStart, valueEnd));
   return value === null || value === undefined ? null : String(value);
 }
 
