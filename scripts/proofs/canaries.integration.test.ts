@@ -45,7 +45,8 @@ beforeAll(async () => {
   writeFileSync(keys, JSON.stringify([{ id: 'all', hash, project: 'default', scopes: [] }]));
   const debug = { ...QUICK, BATCH_INFER_LOG_LEVEL: 'debug' };
   const places = ['--data', join(stack.folder, 'data'), '--port', '0', '--api-keys-file', keys];
-  server = stack.adopt(await launchServe(places, debug));
+  // The receiver may be called, so that deliveries and their failures are told of too.
+  server = stack.adopt(await launchServe([...places, '--webhook-allow-hosts', '127.0.0.1:9'], debug));
   url = server.ready;
   const metricsPort = await freePort();
   runnerMetrics = `http://127.0.0.1:${metricsPort}/metrics`;
@@ -120,6 +121,8 @@ describe('S5: keys, prompts and secrets are in no log, no metric, no error and n
     await refused('/v1/messages/batches', `{"requests":[{"custom_id":"a","params":{"system":"${PROMPT}`);
     await refused('/v1/messages', JSON.stringify({ model: MODEL, messages: PROMPT }));
     await refused(ENDPOINT, JSON.stringify({ model: MODEL, messages: PROMPT }));
+    const inside = { url: 'http://127.0.0.1:10/', secret: WEBHOOK_SECRET };
+    await refused('/v1/jobs', JSON.stringify({ endpoint: ENDPOINT, input: chat('a'), webhook: inside }));
     await refused('/v1/webhook_endpoints', JSON.stringify({ url: 'no', secret: WEBHOOK_SECRET, key: KEY }));
     const wrong = { authorization: `Bearer ${WRONG_KEY}` };
     await refused('/v1/jobs', JSON.stringify({ endpoint: ENDPOINT, input: chat('a') }), wrong);
