@@ -187,7 +187,9 @@ describe.each(providers)('the batch API of ai 7 over $name', ({ name, factory, j
     });
     expect(text).toContain('plain says so');
     expect(usage.totalTokens).toBeGreaterThan(0);
-    const options = { model: provider.chat(MODEL), prompt: 'streamed says so', maxOutputTokens: 64 };
-    expect(await ai.streamText(options).text).toContain('streamed says so');
+    for (const model of [provider(MODEL), provider.chat(MODEL)]) {
+      const options = { model, prompt: 'streamed says so', maxOutputTokens: 64 };
+      expect(await ai.streamText(options).text).toContain('streamed says so');
+    }
   });
 });

@@ -38,6 +38,32 @@ const CALLS = {
     { id: 'call_2', type: 'function', function: { name: 'add', arguments: '{"a":3,"b":4}' } },
   ],
 };
+const RESPONSE = {
+  ...{ id: 'resp_7', object: 'response', created_at: 1, model: 'm', status: 'completed', error: null },
+  output: [
+    {
+      ...{ id: 'rs_1', type: 'reasoning', status: 'completed' },
+      summary: [{ type: 'summary_text', text: 'short' }],
+      content: [{ type: 'reasoning_text', text: 'hm' }],
+    },
+    {
+      ...{ id: 'msg_1', type: 'message', role: 'assistant', status: 'completed' },
+      content: [
+        { type: 'output_text', text: 'forty-two', annotations: [], logprobs: [] },
+        { type: 'refusal', refusal: 'no more' },
+      ],
+    },
+    {
+      ...{ id: 'fc_1', type: 'function_call', status: 'completed', call_id: 'call_1' },
+      ...{ name: 'add', arguments: '{"a":1}' },
+    },
+  ],
+  usage: {
+    ...{ input_tokens: 10, output_tokens: 5, total_tokens: 15 },
+    input_tokens_details: { cached_tokens: 0 },
+    output_tokens_details: { reasoning_tokens: 0 },
+  },
+};
 const tool = {
   type: 'function',
   function: { name: 'add', parameters: { type: 'object' }, parse: JSON.parse, description: '' },
@@ -149,9 +175,40 @@ describe.each<[string, typeof OpenAI]>([
     ]);
   });
 
-  it('is told that responses are not streamed', async () => {
-    const asked = client().responses.stream({ model: 'm', input: 'question' }).finalResponse();
-    await expect(asked).rejects.toMatchObject({ status: 400, param: 'stream' });
+  it('reads a streamed response with its helper: reasoning, text, refusal, calls, usage', async () => {
+    world.say = () => good(RESPONSE);
+    const stream = client().responses.stream({ model: 'm', input: 'question' });
+    const seen: string[] = [];
+    stream.on('response.output_text.delta', ({ delta }) => seen.push(delta));
+    stream.on('response.function_call_arguments.delta', ({ delta }) => seen.push(delta));
+    const types: string[] = [];
+    for await (const { type, sequence_number } of stream) {
+      expect(sequence_number).toBe(types.length);
+      types.push(type);
+    }
+    expect(await stream.finalResponse()).toMatchObject({ ...RESPONSE, output_text: 'forty-two' });
+    expect(seen).toEqual(['forty-two', '{"a":1}']);
+    expect(types.slice(0, 2)).toEqual(['response.created', 'response.in_progress']);
+    expect(types.at(-1)).toBe('response.completed');
+  });
+
+  it('is told when a streamed response is not complete', async () => {
+    const cut = { status: 'incomplete', incomplete_details: { reason: 'max_output_tokens' } };
+    world.say = () => good({ ...RESPONSE, ...cut });
+    const stream = client().responses.stream({ model: 'm', input: 'question' });
+    const types: string[] = [];
+    for await (const { type } of stream) types.push(type);
+    expect(types.at(-1)).toBe('response.incomplete');
+  });
+
+  it('reads a response that comes late, and an error in its place', async () => {
+    const late = async (answer: Promise<ItemAnswer>) => {
+      const baseURL = `${await serveLate('/v1/responses', answer)}/v1`;
+      return client({ baseURL }).responses.stream({ model: 'm', input: 'question' }).finalResponse();
+    };
+    expect((await late(whole(200, RESPONSE))).output_text).toBe('forty-two');
+    const refused = late(whole(400, { error: { message: 'not like this', type: 'x', code: 'bad' } }));
+    await expect(refused).rejects.toThrow('not like this');
   });
 
   it('reads a stream that begins before the answer is there, and an error in it', async () => {

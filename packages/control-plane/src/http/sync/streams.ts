@@ -1,6 +1,7 @@
 import type { Endpoint } from '@batch-infer/contracts';
 import { KEEP_ALIVE, toEvent } from '../events/server-sent-events.js';
 import { toMessageEvents } from './message-events.js';
+import { toResponseError, toResponseEvents } from './response-events.js';
 
 /** How an endpoint's answer is told as a stream. It comes at once when it is whole: nothing of it is faked. */
 export interface StreamDialect {
@@ -58,7 +59,7 @@ function beginningOf(chunk: JsonObject): JsonObject[] {
   return [{ ...chunk, choices: begun }];
 }
 
-/** Endpoints whose answers can be streamed. A whole response of `/v1/responses` would need dozens of made-up events. */
+/** Endpoints whose answers can be streamed. */
 export const STREAMS: Partial<Record<Endpoint, StreamDialect>> = {
   '/v1/chat/completions': openAi(toChatChunk, beginningOf),
   '/v1/completions': openAi((body) => body),
@@ -67,4 +68,5 @@ export const STREAMS: Partial<Record<Endpoint, StreamDialect>> = {
     events: toMessageEvents,
     error: (body) => toEvent({ name: 'error', data: JSON.stringify(body) }),
   },
+  '/v1/responses': { keepAlive: KEEP_ALIVE, events: toResponseEvents, error: toResponseError },
 };

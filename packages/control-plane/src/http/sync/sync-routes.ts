@@ -30,7 +30,8 @@ export const SYNC_ROUTES: readonly ApiRoute[] = [
   plain(
     '/v1/responses',
     'createResponse',
-    'A response, queued instead of refused, or made in the background. Not streamed.',
+    'A response, queued instead of refused, or made in the background.',
+    streamable,
   ),
   plain(
     '/v1/messages',
