@@ -56,14 +56,16 @@ function anyJob(seed: number): JobRecord {
     queuedAtMs: 1_000_100,
     startedAtMs: null,
     finalizingAtMs: null,
-    cancellingAtMs: endReason === 'cancelled' || endReason === 'expired' ? 1_000_200 : null,
+    cancellingAtMs: endReason === null || endReason === 'completed' ? null : 1_000_200,
     finishedAtMs: ended ? 1_000_300 : null,
     expiresAtMs: 87_400_000,
   };
 }
 
 function endReasonOf(state: JobState, random: (below: number) => number): JobRecord['endReason'] {
-  if (state === 'cancelled' || state === 'cancelling') return 'cancelled';
+  if (state === 'cancelled') return 'cancelled';
+  // What runs is called back for other reasons too.
+  if (state === 'cancelling') return (['cancelled', 'expired', 'error_limit'] as const)[random(3)] ?? null;
   if (state === 'expired') return 'expired';
   if (state === 'failed') return random(2) === 0 ? 'error_limit' : 'completed';
   if (state === 'finalizing') return (['completed', 'cancelled', 'expired'] as const)[random(3)] ?? null;
@@ -136,6 +138,16 @@ describe('every job as an OpenAI batch', () => {
       const shown = toBatch(job);
       const times = [shown.completed_at, shown.failed_at, shown.expired_at, shown.cancelled_at];
       expect(times.filter((time) => time !== null)).toHaveLength(isTerminal(job.state) ? 1 : 0);
+    }
+  });
+
+  it('is cancelling only when somebody cancelled it, and says since when', () => {
+    for (const seed of seeds) {
+      const job = anyJob(seed);
+      const shown = toBatch(job);
+      const cancelled = job.endReason === 'cancelled';
+      expect(shown.cancelling_at !== null).toBe(cancelled);
+      if (shown.status === 'cancelling') expect(cancelled).toBe(true);
     }
   });
 

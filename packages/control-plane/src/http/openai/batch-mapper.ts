@@ -25,7 +25,7 @@ export function toBatch(job: JobRecord): Batch {
     completed_at: at('completed'),
     failed_at: at('failed'),
     expired_at: at('expired'),
-    cancelling_at: seconds(job.cancellingAtMs),
+    cancelling_at: job.endReason === 'cancelled' ? seconds(job.cancellingAtMs) : null,
     cancelled_at: at('cancelled'),
     request_counts: { total: job.total, completed: job.succeeded, failed: job.failed },
     usage: {
@@ -55,8 +55,9 @@ const STATUS: Readonly<Record<JobState, Batch['status']>> = {
 function statusOf(job: JobRecord): Batch['status'] {
   if (job.state === 'failed' && job.inputErrors.length === 0 && job.endReason !== 'error_limit')
     return 'completed';
-  // Finalizing a cancelled batch is part of cancelling it.
+  // Finalizing a cancelled batch is part of cancelling it; calling back what runs of an expired one is not.
   if (job.state === 'finalizing' && job.endReason === 'cancelled') return 'cancelling';
+  if (job.state === 'cancelling' && job.endReason !== 'cancelled') return 'in_progress';
   return STATUS[job.state];
 }
 
