@@ -30,6 +30,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 15_000,
     hookTimeout: 60_000,
+    // On a busy machine a second is little: who waits for something waits for it as for all else.
+    expect: { poll: { timeout: 10_000 } },
     passWithNoTests: true,
     restoreMocks: true,
     unstubEnvs: true,
