@@ -75,6 +75,8 @@ function sendBeforeClosing(request: FastifyRequest, reply: FastifyReply, body: o
 
 function endUnreadBody(request: FastifyRequest, reply: FastifyReply): void {
   if (request.raw.complete !== false) return;
+  // Fastify would close the connection; Node.js reads and drops what comes, so that it serves the next request.
+  reply.removeHeader('connection');
   reply.raw.once('finish', () => {
     const timer = setTimeout(() => {
       if (request.raw.complete === false) request.raw.destroy();

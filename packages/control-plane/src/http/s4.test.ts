@@ -128,6 +128,17 @@ describe('a body without an end', () => {
     },
   );
 
+  it('is refused unread where its length says so, and whoever sends all of it first still gets the answer', async () => {
+    const { socket, text } = open();
+    const bytes = 2 * LIMITS.jsonBodyBytes;
+    socket.write(head('/v1/jobs', 'content-type: application/json', `content-length: ${bytes}`));
+    await new Promise((resolve) => socket.write('a'.repeat(bytes), resolve));
+    await expect.poll(text, { timeout: 5_000 }).toMatch(/^HTTP\/1\.1 413 .*body_too_large/s);
+    socket.write('GET /v1/limits HTTP/1.1\r\nhost: x\r\n\r\n');
+    await expect.poll(text, { timeout: 5_000 }).toMatch(/HTTP\/1\.1 200 /);
+    socket.destroy();
+  });
+
   it('is refused at the first line that is too long only when it has ended, but kept nowhere', async () => {
     const answer = await api.fastify.inject({
       method: 'POST',
