@@ -128,6 +128,18 @@ describe('a body without an end', () => {
     },
   );
 
+  it.each([
+    ['a message batch', '/v1/messages/batches', 'application/json', LIMITS.messageBatchBytes],
+    ['a file', '/v1/files', multipart, LIMITS.fileBytes + ROOM],
+    ['a part of an upload', '/v1/uploads/{id}/parts', multipart, LIMITS.uploadPartBytes + ROOM],
+  ])('is refused before it is sent where its length says so: %s', async (_, path, type, bytes) => {
+    const { socket, text } = open();
+    const to = path.replace('{id}', await beginUpload());
+    socket.write(head(to, `content-type: ${type}`, `content-length: ${bytes + 1}`));
+    await expect.poll(text, { timeout: 5_000 }).toMatch(/^HTTP\/1\.1 413 .*_too_large/s);
+    socket.destroy();
+  });
+
   it('is refused unread where its length says so, and whoever sends all of it first still gets the answer', async () => {
     const { socket, text } = open();
     const bytes = 2 * LIMITS.jsonBodyBytes;

@@ -58,7 +58,7 @@ export class MessageRequests {
     let bytes = 0;
     for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (bytes > LIMITS.messageBatchBytes) throw tooLarge();
+      if (bytes > LIMITS.messageBatchBytes) throw messageBatchTooLarge();
       this.#cut(() => this.#cutter.push(chunk));
       if (this.#lines.length === 0) continue;
       yield Buffer.concat(this.#lines);
@@ -124,7 +124,7 @@ const tooLong: LineFault = {
   message: `is longer than ${LIMITS.lineBytes} bytes, the limit of one request`,
 };
 
-const tooLarge = (): DomainError =>
+export const messageBatchTooLarge = (): DomainError =>
   new DomainError(
     'body_too_large',
     `The body is larger than ${LIMITS.messageBatchBytes} bytes, the limit of one message batch. Split it.`,

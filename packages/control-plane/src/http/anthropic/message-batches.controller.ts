@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { isTerminal } from '@batch-infer/contracts';
+import { isTerminal, LIMITS } from '@batch-infer/contracts';
 import type { DeletedMessageBatch, MessageBatch, MessageBatchList } from '@batch-infer/contracts/anthropic';
 import { IDEMPOTENT_REPLAYED_HEADER } from '@batch-infer/contracts/native';
 import {
@@ -19,6 +19,7 @@ import { RouteConfig } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { shownId } from '../../files/files.js';
+import { messageBatchTooLarge } from '../../ingest/message-requests.js';
 import { EVERYTHING } from '../../jobs/item-reader.js';
 import { JobCreation } from '../../jobs/job-creation.js';
 import { Jobs } from '../../jobs/jobs.js';
@@ -157,7 +158,7 @@ export class MessageBatchesController {
   }
 }
 
-/** @throws DomainError `unsupported_media_type`, `invalid_json` */
+/** @throws DomainError `unsupported_media_type`, `invalid_json`, `body_too_large` before a byte of it is read */
 function bodyOf(request: FastifyRequest, body: unknown): Readable {
   if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
     throw new DomainError(
@@ -165,6 +166,7 @@ function bodyOf(request: FastifyRequest, body: unknown): Readable {
       'Message batches are created with content-type: application/json.',
     );
   }
+  if (Number(request.headers['content-length']) > LIMITS.messageBatchBytes) throw messageBatchTooLarge();
   if (body instanceof Readable) return body;
   throw new DomainError('invalid_json', 'The body is empty. Send {"requests": [...]}.');
 }

@@ -50,10 +50,12 @@ async function readForm<Spooled, Read>(
       `Send multipart/form-data with the bytes as the part "${field}".`,
     );
   }
+  const mostBytes = maxBytes + FORM_ROOM;
+  if (Number(request.headers['content-length']) > mostBytes) throw formTooLarge(mostBytes);
   const fields = new Map<string, string>();
   let spooled: Spooled | null = null;
   try {
-    for await (const part of partsOf(request, maxBytes + FORM_ROOM)) {
+    for await (const part of partsOf(request, mostBytes)) {
       if (part.type === 'field') fields.set(part.fieldname, String(part.value));
       else if (part.fieldname === field && spooled === null) {
         spooled = await files.spool({ source: part.file, filename: safeFilename(part.filename) });
@@ -92,11 +94,16 @@ function capBody({ raw }: FastifyRequest, maxBytes: number): void {
     if (bytes <= maxBytes) return;
     raw.off('data', count);
     raw.pause();
-    const message = `The form is larger than ${maxBytes} bytes, the limit of one upload. Split the file.`;
-    raw.emit('error', new DomainError('file_too_large', message));
+    raw.emit('error', formTooLarge(maxBytes));
   };
   raw.on('data', count);
 }
+
+const formTooLarge = (maxBytes: number): DomainError =>
+  new DomainError(
+    'file_too_large',
+    `The form is larger than ${maxBytes} bytes, the limit of one upload. Split the file.`,
+  );
 
 /** @throws DomainError `missing_parameter`, `invalid_parameter` */
 function fileOptionsOf(fields: ReadonlyMap<string, string>): FileOptions {
