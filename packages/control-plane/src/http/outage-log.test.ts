@@ -1,6 +1,11 @@
 import { expect, it } from 'vitest';
 import { OutageLog } from './outage-log.js';
 
+it('no line for a caller whose time is over before the answer is there, nor for an item that ended without one', () => {
+  const log = new OutageLog();
+  expect([log.mayLog('answer_not_ready'), log.mayLog('item_not_run')]).toEqual([false, false]);
+});
+
 it('one line for each outage, and one for every other failure', () => {
   let nowMs = 0;
   const log = new OutageLog(() => nowMs);
