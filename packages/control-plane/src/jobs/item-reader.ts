@@ -148,7 +148,8 @@ export class ItemReader {
 
   /** The items that a segment decided, with the line each stands on; lines of other items are left out. */
   async readSegment(segment: SegmentRecord): Promise<(EndedItem & { ended: 'settled'; line: number })[]> {
-    const bytes = await readBytes(this.#blobs, { key: segment.blobKey });
+    // With its length it comes in one buffer of that size.
+    const bytes = await readBytes(this.#blobs, { key: segment.blobKey, offset: 0, length: segment.bytes });
     const items: (EndedItem & { ended: 'settled'; line: number })[] = [];
     const seen = new Set<number>();
     let line = -1;
