@@ -99,6 +99,12 @@ describe('an upload', () => {
     expect(await api.blobKeys()).toEqual([]);
   });
 
+  it('with a file that has no filename is told so', async () => {
+    const answer = await upload([field('file', line('a')), field('purpose', 'batch')]);
+    expect([answer.statusCode, answer.json<Problem>().param]).toEqual([400, 'file']);
+    expect(answer.json<Problem>().detail).toContain('has no filename');
+  });
+
   it.each([
     ['behind its file', `${filePart(line('a'))}--x\r\ncontent-disp`],
     ['inside its file', filePart(line('a')).slice(0, -10)],

@@ -61,14 +61,23 @@ async function readForm<Spooled, Read>(
         spooled = await files.spool({ source: part.file, filename: safeFilename(part.filename) });
       } else await drain(part.file);
     }
-    if (spooled === null)
-      throw new DomainError('missing_parameter', `The part "${field}" is missing.`, { param: field });
+    if (spooled === null) throw missingFile(field, fields.has(field));
     return judge(spooled, fields);
   } catch (error) {
     if (spooled !== null) await files.discard(spooled);
     throw error;
   }
 }
+
+/** `isField`: it came without a file name, as curl's `-F file=<in.jsonl` sends it. */
+const missingFile = (field: string, isField: boolean): DomainError =>
+  new DomainError(
+    'missing_parameter',
+    isField
+      ? `The part "${field}" has no filename, which makes it a field and not a file. In curl: -F ${field}=@in.jsonl.`
+      : `The part "${field}" is missing.`,
+    { param: field },
+  );
 
 /** @throws DomainError `invalid_request` when the form breaks off */
 async function* partsOf(request: FastifyRequest, maxBytes: number): AsyncGenerator<Multipart> {
