@@ -65,7 +65,7 @@ export class SyncLane {
     attempt: CreateAttempt;
     /** Aborted when the client is gone. */
     signal: AbortSignal;
-  }): Promise<JobRecord> {
+  }): Promise<{ job: JobRecord; replayed: boolean }> {
     const { endpoint, body, attempt, signal } = params;
     if (typeof body.model === 'string') await this.#models.require(body.model, { signal });
     const { job, replayed } = await this.#creation
@@ -84,7 +84,7 @@ export class SyncLane {
       .catch((error: unknown) => {
         throw toRequestError(error);
       });
-    return replayed ? await this.#runAgain(job) : job;
+    return { job: replayed ? await this.#runAgain(job) : job, replayed };
   }
 
   async #runAgain(job: JobRecord): Promise<JobRecord> {

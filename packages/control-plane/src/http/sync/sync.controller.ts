@@ -95,8 +95,9 @@ export class SyncController {
     const asked = readSyncRequest(request, endpoint);
     const attempt = idempotencyOf(request, projectId, `POST ${endpoint}`);
     const signal = clientSignal(reply);
-    const job = await this.#lane.submit({ endpoint, body: asked.body, attempt, signal });
+    const { job, replayed } = await this.#lane.submit({ endpoint, body: asked.body, attempt, signal });
     reply.header(JOB_ID_HEADER, job.id);
+    if (replayed) reply.header(IDEMPOTENT_REPLAYED_HEADER, 'true');
     // A wait of minutes without a byte: the connection must not look dead to what stands between.
     request.raw.socket.setKeepAlive(true, KEEP_ALIVE_MS);
     try {

@@ -203,6 +203,7 @@ describe('a plain request', () => {
     world.say = () => good(CHAT);
     const answer = await post('/v1/chat/completions', body, { 'idempotency-key': 'one' });
     expect([answer.status, answer.headers.get('x-batch-infer-job-id')]).toEqual([200, id]);
+    expect([late, answer].map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true']);
     const other = await post('/v1/chat/completions', { ...body, n: 2 }, headers);
     expect(other.json()).toMatchObject({ status: 422, code: 'idempotency_key_reused' });
   });
