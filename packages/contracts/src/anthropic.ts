@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { batchExtension } from './native.js';
 
 /** Anthropic's message batches, as the official SDKs read them. Extensions stand under `x_batch_infer` only. */
 
@@ -27,6 +28,7 @@ export const messageBatch = z.object({
   cancel_initiated_at: z.string().nullable(),
   /** Absolute; `null` until it has ended. */
   results_url: z.string().nullable(),
+  x_batch_infer: batchExtension.optional(),
 });
 export type MessageBatch = z.infer<typeof messageBatch>;
 

@@ -121,6 +121,9 @@ export const WAITING_CODES = [
 ] as const;
 
 export const waitingReason = z.object({ code: z.enum(WAITING_CODES), message: z.string() });
+/** What batches of the other dialects say beyond upstream: why they wait, while they do. */
+export const batchExtension = z.object({ waiting_for: z.array(waitingReason) });
+export type BatchExtension = z.infer<typeof batchExtension>;
 export type WaitingReason = z.infer<typeof waitingReason>;
 
 export const usage = z.object({

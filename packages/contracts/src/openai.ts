@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { LIMITS } from './limits.js';
-import { metadata } from './native.js';
+import { batchExtension, metadata } from './native.js';
 
 /** OpenAI's files and batches, as the official SDKs read them. Extensions stand under `x_batch_infer` only. */
 
@@ -122,6 +122,7 @@ export const batch = z.object({
     total_tokens: z.int(),
   }),
   metadata: z.record(z.string(), z.string()).nullable(),
+  x_batch_infer: batchExtension.optional(),
 });
 export type Batch = z.infer<typeof batch>;
 

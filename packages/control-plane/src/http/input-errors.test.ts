@@ -244,6 +244,8 @@ describe('OpenAI: what peers refuse without need is accepted, and nothing is rew
     const job = (await api.fastify.inject({ method: 'GET', url: `/v1/jobs/${batch.id}` })).json<Job>();
     expect(job.models).toEqual(['m', 'nobody-has-it']);
     expect(JSON.stringify(job.queue.waiting_for)).toContain('nobody-has-it');
+    const shown = (await api.fastify.inject({ method: 'GET', url: `/v1/batches/${batch.id}` })).json<Batch>();
+    expect(shown.x_batch_infer).toEqual({ waiting_for: job.queue.waiting_for });
     const shards = await api.ledger.listShards({ jobId: job.id, fromOrdinal: 0, toOrdinal: 9 });
     expect(shards.map(({ model, first, count }) => [model, first, count])).toEqual([
       ['m', 0, 4],

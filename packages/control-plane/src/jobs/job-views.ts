@@ -1,5 +1,5 @@
 import { isTerminal, toJobStatus } from '@batch-infer/contracts';
-import type { Job } from '@batch-infer/contracts/native';
+import type { BatchExtension, Job } from '@batch-infer/contracts/native';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import { type JobWebhookView, WEBHOOK_EVENT_TYPES } from '@batch-infer/contracts/webhooks';
 import type { OfferPublisher } from '@batch-infer/transport';
@@ -111,6 +111,13 @@ export class JobViews {
         cancel: `/v1/jobs/${job.id}/cancel`,
       },
     };
+  }
+
+  /** What batches of the other dialects say beside their own fields: nothing while nothing is waited for. */
+  async extensionOf(job: JobRecord): Promise<{ x_batch_infer?: BatchExtension }> {
+    if (isTerminal(job.state)) return {};
+    const { waiting_for } = (await this.of(job)).queue;
+    return waiting_for.length === 0 ? {} : { x_batch_infer: { waiting_for } };
   }
 
   async #runners(): Promise<RunnerReport[]> {

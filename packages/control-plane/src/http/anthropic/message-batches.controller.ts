@@ -22,6 +22,7 @@ import { shownId } from '../../files/files.js';
 import { messageBatchTooLarge } from '../../ingest/message-requests.js';
 import { EVERYTHING } from '../../jobs/item-reader.js';
 import { JobCreation } from '../../jobs/job-creation.js';
+import { JobViews } from '../../jobs/job-views.js';
 import { Jobs } from '../../jobs/jobs.js';
 import { Results } from '../../jobs/results.js';
 import type { JobRecord } from '../../ports/records.js';
@@ -43,17 +44,20 @@ export class MessageBatchesController {
   readonly #creation: JobCreation;
   readonly #jobs: Jobs;
   readonly #results: Results;
+  readonly #views: JobViews;
   readonly #publicUrl: PublicUrl;
 
   constructor(
     @Inject(JobCreation) creation: JobCreation,
     @Inject(Jobs) jobs: Jobs,
     @Inject(Results) results: Results,
+    @Inject(JobViews) views: JobViews,
     @Inject(PublicUrl) publicUrl: PublicUrl,
   ) {
     this.#creation = creation;
     this.#jobs = jobs;
     this.#results = results;
+    this.#views = views;
     this.#publicUrl = publicUrl;
   }
 
@@ -99,7 +103,7 @@ export class MessageBatchesController {
   ): Promise<MessageBatch> {
     const job = await this.#find(projectId, id);
     if (!isTerminal(job.state)) reply.header('retry-after', RETRY_AFTER_SECONDS);
-    return this.#view(job);
+    return { ...this.#view(job), ...(await this.#views.extensionOf(job)) };
   }
 
   @Get(':id/results')

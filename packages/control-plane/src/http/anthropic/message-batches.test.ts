@@ -46,6 +46,14 @@ describe('a message batch', () => {
     expect((await get('/v1/files')).json()).toMatchObject({ data: [] });
   });
 
+  it('says what it waits for, while it waits', async () => {
+    const { id } = await create('a');
+    const waiting = (await get(`${BATCHES}/${id}`)).json<MessageBatch>();
+    expect(waiting.x_batch_infer).toMatchObject({ waiting_for: [{ code: 'no_runner_for_model' }] });
+    await api.runAll();
+    expect((await get(`${BATCHES}/${id}`)).json<MessageBatch>()).not.toHaveProperty('x_batch_infer');
+  });
+
   it('is not what jobs of other dialects can be read as', async () => {
     const job = (
       await api.fastify.inject({

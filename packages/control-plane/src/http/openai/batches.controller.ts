@@ -6,6 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { shownId } from '../../files/files.js';
 import { JobCreation } from '../../jobs/job-creation.js';
+import { JobViews } from '../../jobs/job-views.js';
 import { Jobs } from '../../jobs/jobs.js';
 import { ProjectId } from '../auth/project.js';
 import { idempotencyOf } from '../idempotency.js';
@@ -19,10 +20,16 @@ import { type ListView, type PageQuery, pageOf, toListView } from './list-query.
 export class BatchesController {
   readonly #creation: JobCreation;
   readonly #jobs: Jobs;
+  readonly #views: JobViews;
 
-  constructor(@Inject(JobCreation) creation: JobCreation, @Inject(Jobs) jobs: Jobs) {
+  constructor(
+    @Inject(JobCreation) creation: JobCreation,
+    @Inject(Jobs) jobs: Jobs,
+    @Inject(JobViews) views: JobViews,
+  ) {
     this.#creation = creation;
     this.#jobs = jobs;
+    this.#views = views;
   }
 
   @Post()
@@ -56,7 +63,8 @@ export class BatchesController {
 
   @Get(':id')
   async get(@ProjectId() projectId: string, @Param('id') id: string): Promise<Batch> {
-    return toBatch(await this.#jobs.get(projectId, batchId(id)));
+    const job = await this.#jobs.get(projectId, batchId(id));
+    return { ...toBatch(job), ...(await this.#views.extensionOf(job)) };
   }
 
   @Post(':id/cancel')
