@@ -87,6 +87,28 @@ describe('refusals', () => {
   });
 });
 
+describe('while nothing of ours is at the engine', () => {
+  const crowded = { running: 256, waiting: 700, preemptions: 0, kvTokens: 64 * 768, slots: null };
+  const idle = (nowMs: number): WindowSample => ({
+    ...{ nowMs, gaugesAtMs: nowMs, gauges: crowded, inFlight: 0, completions: 0, outputTokens: 0 },
+    ...{ rejections: 0, retryAfterMs: null, timeouts: 0, itemTokens: null, roundTripMs: 5 },
+    ...{ maxSequences: null, reserve: 0, foreign: 956 },
+  });
+
+  test('what others have waiting there does not shrink the window', () => {
+    let state = initialWindow(0);
+    for (let nowMs = 0; nowMs <= 30_000; nowMs += 500) state = control(state, idle(nowMs));
+    expect(windowOf(state)).toBe(64);
+  });
+
+  test('preemptions of others do not either', () => {
+    let state = control(initialWindow(0), idle(0));
+    const preempted = { ...crowded, preemptions: 40 };
+    state = control(state, { ...idle(500), gauges: preempted });
+    expect(windowOf(state)).toBe(64);
+  });
+});
+
 describe('a shared engine', () => {
   const gauges = { running: 100, waiting: 0, preemptions: 0, kvTokens: 262_144, slots: null };
   const sample = (nowMs: number, changes: Partial<WindowSample> = {}): WindowSample => ({

@@ -222,6 +222,8 @@ function steer(
   // Little's law: what ends while an answer and its successor travel.
   const target = Math.max(4, Math.ceil(0.05 * gauges.running), Math.ceil(1.5 * perMs * (roundTripMs + 5)));
   const stalenessMs = nowMs - sample.gaugesAtMs;
+  // What waits there or was preempted is not ours: it says nothing of how many of ours are too many.
+  if (inFlight === 0 && sample.completions === 0 && sample.reserve === 0) return state;
   if (preempted > 0.02 * sample.completions && preempted > 0) {
     if (state.mode === 'backoff' && nowMs - state.shrunkAtMs < SHRINK_INTERVAL_MS) return state;
     const limit = Math.min(state.limit, inFlight) - Math.max(1, 0.05 * gauges.running);
