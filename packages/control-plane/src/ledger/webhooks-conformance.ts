@@ -22,8 +22,13 @@ export function webhooksConformance(world: () => LedgerWorld): void {
       updatedAtMs: world().nowMs,
       ...overrides,
     };
-    expect(await world().ledger.createWebhookEndpoint({ endpoint })).toBe('created');
+    expect(await store(endpoint)).toEqual({ outcome: 'created', record: endpoint });
     return endpoint;
+  };
+  const store = (endpoint: WebhookEndpointRecord, key: string | null = null, fingerprint = 'f') => {
+    const { projectId } = endpoint;
+    const idempotency = { projectId, route: 'POST /hooks', key, fingerprint, isRetry: false };
+    return world().ledger.createWebhookEndpoint({ endpoint, idempotency, nowMs: world().nowMs });
   };
   const endJob = async () => {
     const job = await world().job({ shards: [1] });
@@ -61,9 +66,20 @@ export function webhooksConformance(world: () => LedgerWorld): void {
       for (let made = 0; made < LIMITS.webhookEndpoints; made += 1) await make(`whe_${made}`);
       const [endpoint] = await world().ledger.listWebhookEndpoints({ projectId: world().project, limit: 1 });
       if (endpoint === undefined) throw new Error('there are endpoints');
-      expect(await world().ledger.createWebhookEndpoint({ endpoint: { ...endpoint, id: 'whe_more' } })).toBe(
-        'full',
-      );
+      const more = { ...endpoint, id: 'whe_more' };
+      expect(await store(more, 'key')).toEqual({ outcome: 'full' });
+      await world().ledger.deleteWebhookEndpoint(endpoint);
+      expect(await store(more, 'key')).toEqual({ outcome: 'created', record: more });
+    });
+
+    it('are made once for a key, with the secret of the first time', async () => {
+      const first = { ...(await make('whe_1')), id: 'whe_2', secret: 'whsec_first' };
+      expect(await store(first, 'key')).toEqual({ outcome: 'created', record: first });
+      const again = { ...first, id: 'whe_3', secret: 'whsec_again' };
+      expect(await store(again, 'key')).toEqual({ outcome: 'replayed', record: first });
+      expect(await store(again, 'key', 'other')).toEqual({ outcome: 'conflict' });
+      const other = { ...again, projectId: 'proj_two' };
+      expect(await store(other, 'key')).toEqual({ outcome: 'created', record: other });
     });
   });
 

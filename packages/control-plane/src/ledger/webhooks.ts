@@ -3,26 +3,13 @@ import type { Insertable, Selectable } from 'kysely';
 import { sql } from 'kysely';
 import type { WebhookDeliveryRecord, WebhookEndpointRecord, WebhookLedger } from '../ports/webhooks.js';
 import type { Database, Session } from './dialect.js';
+import { createOnce } from './idempotency.js';
 import type { WebhookDeliveryTable, WebhookEndpointTable } from './schema.js';
 
 /** Webhooks: every method is one transaction. */
 export const webhookLedger = (database: Database): WebhookLedger => ({
-  createWebhookEndpoint: ({ endpoint }) =>
-    database.transaction(async (session) => {
-      await session.serialize(`webhook endpoints of ${endpoint.projectId}`);
-      const { count } = await session.db
-        .selectFrom('webhook_endpoint')
-        .select(({ fn }) => fn.countAll<number>().as('count'))
-        .where('project_id', '=', endpoint.projectId)
-        .executeTakeFirstOrThrow();
-      if (Number(count) >= LIMITS.webhookEndpoints) return 'full';
-      await session.db.insertInto('webhook_endpoint').values(toEndpointRow(endpoint)).execute();
-      return 'created';
-    }),
-  getWebhookEndpoint: async (params) => {
-    const row = await findEndpoint(database, params);
-    return row === undefined ? null : toEndpointRecord(row);
-  },
+  createWebhookEndpoint: (params) => createEndpoint(database, params),
+  getWebhookEndpoint: (params) => getEndpoint(database, params),
   listWebhookEndpoints: (params) => listEndpoints(database, params),
   updateWebhookEndpoint: (params) => updateEndpoint(database, params),
   deleteWebhookEndpoint: (params) => deleteEndpoint(database, params),
@@ -40,6 +27,49 @@ export const webhookLedger = (database: Database): WebhookLedger => ({
       .execute();
   },
 });
+
+/** Undoes the transaction: the key of a create that was refused names nothing. */
+class FullError extends Error {}
+
+async function createEndpoint(
+  database: Database,
+  { endpoint, idempotency, nowMs }: Parameters<WebhookLedger['createWebhookEndpoint']>[0],
+): ReturnType<WebhookLedger['createWebhookEndpoint']> {
+  const { projectId } = endpoint;
+  const create = async ({ db }: Session) => {
+    const { count } = await db
+      .selectFrom('webhook_endpoint')
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .where('project_id', '=', projectId)
+      .executeTakeFirstOrThrow();
+    if (Number(count) >= LIMITS.webhookEndpoints) throw new FullError();
+    await db.insertInto('webhook_endpoint').values(toEndpointRow(endpoint)).execute();
+    return endpoint;
+  };
+  try {
+    return await database.transaction(async (session) => {
+      await session.serialize(`webhook endpoints of ${projectId}`);
+      return createOnce(session, {
+        claim: idempotency,
+        recordId: endpoint.id,
+        nowMs,
+        find: (id) => getEndpoint(session, { projectId, id }),
+        create: () => create(session),
+      });
+    });
+  } catch (error) {
+    if (error instanceof FullError) return { outcome: 'full' };
+    throw error;
+  }
+}
+
+async function getEndpoint(
+  session: Session,
+  params: { projectId: string; id: string },
+): Promise<WebhookEndpointRecord | null> {
+  const row = await findEndpoint(session, params);
+  return row === undefined ? null : toEndpointRecord(row);
+}
 
 const findEndpoint = ({ db }: Session, { projectId, id }: { projectId: string; id: string }) =>
   db

@@ -1,4 +1,5 @@
 import type { WebhookDeliveryState, WebhookEventType } from '@batch-infer/contracts/webhooks';
+import type { CreateOutcome, IdempotencyClaim } from './ledger.js';
 
 /** Webhooks as the ledger keeps them. Times are epoch milliseconds. */
 export interface WebhookEndpointRecord {
@@ -53,7 +54,11 @@ export interface WebhookAttempt {
 /** The part of the ledger that keeps webhooks. Deliveries are written by the transaction that ends a job. */
 export interface WebhookLedger {
   /** `full` at `LIMITS.webhookEndpoints`. */
-  createWebhookEndpoint(params: { endpoint: WebhookEndpointRecord }): Promise<'created' | 'full'>;
+  createWebhookEndpoint(params: {
+    endpoint: WebhookEndpointRecord;
+    idempotency: IdempotencyClaim;
+    nowMs: number;
+  }): Promise<CreateOutcome<WebhookEndpointRecord> | { readonly outcome: 'full' }>;
   getWebhookEndpoint(params: { projectId: string; id: string }): Promise<WebhookEndpointRecord | null>;
   /** Newest first, behind `after`. */
   listWebhookEndpoints(params: {

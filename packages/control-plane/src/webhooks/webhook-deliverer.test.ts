@@ -60,8 +60,13 @@ afterEach(async () => {
 const plain = (headers: IncomingHttpHeaders): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, String(value)]));
 
-const make = (eventTypes?: Parameters<WebhookEndpoints['create']>[0]['eventTypes'], projectId = 'default') =>
-  endpoints.create({ projectId, url, eventTypes });
+const make = async (
+  eventTypes?: Parameters<WebhookEndpoints['create']>[0]['eventTypes'],
+  projectId = 'default',
+) => {
+  const attempt = { projectId, route: 'POST /v1/webhook_endpoints', key: null, isRetry: false };
+  return (await endpoints.create({ attempt, url, eventTypes })).endpoint;
+};
 
 /** A job of one item, ended by its cancellation. */
 async function cancelledJob(projectId = 'default'): Promise<JobRecord> {

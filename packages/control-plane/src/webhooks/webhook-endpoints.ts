@@ -5,7 +5,8 @@ import {
   type WebhookEventType,
 } from '@batch-infer/contracts/webhooks';
 import { DomainError } from '../errors.js';
-import { shownId } from '../files/files.js';
+import { keyReused, shownId } from '../files/files.js';
+import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
 import type { Clock } from '../ports/clock.js';
 import type { WebhookDeliveryRecord, WebhookEndpointRecord, WebhookLedger } from '../ports/webhooks.js';
 import { toWebhookEvent } from './job-event.js';
@@ -41,18 +42,22 @@ export class WebhookEndpoints {
     this.#onDue = options.onDue;
   }
 
-  /** @throws DomainError `invalid_parameter` (the URL leads to a private address), `too_many_webhook_endpoints` */
+  /**
+   * @throws DomainError `invalid_parameter` (the URL leads to a private address), `too_many_webhook_endpoints`,
+   * `idempotency_key_reused`
+   */
   async create(params: {
-    projectId: string;
+    attempt: CreateAttempt;
     url: string;
     name?: string | undefined;
     eventTypes?: readonly WebhookEventType[] | undefined;
-  }): Promise<WebhookEndpointRecord> {
+  }): Promise<{ endpoint: WebhookEndpointRecord; replayed: boolean }> {
+    const { attempt, ...asked } = params;
     this.#guard.assertUrl(params.url, 'url');
     const nowMs = this.#clock.nowMs();
     const endpoint: WebhookEndpointRecord = {
       id: newId('whe', nowMs),
-      projectId: params.projectId,
+      projectId: attempt.projectId,
       name: params.name ?? new URL(params.url).hostname.slice(0, LIMITS.accessNameChars),
       url: params.url,
       eventTypes: params.eventTypes ?? WEBHOOK_EVENT_TYPES,
@@ -63,7 +68,11 @@ export class WebhookEndpoints {
       createdAtMs: nowMs,
       updatedAtMs: nowMs,
     };
-    if ((await this.#ledger.createWebhookEndpoint({ endpoint })) === 'created') return endpoint;
+    const idempotency = { ...attempt, fingerprint: fingerprintOf(asked) };
+    const created = await this.#ledger.createWebhookEndpoint({ endpoint, idempotency, nowMs });
+    if (created.outcome === 'conflict') throw keyReused();
+    if (created.outcome !== 'full')
+      return { endpoint: created.record, replayed: created.outcome === 'replayed' };
     throw new DomainError(
       'too_many_webhook_endpoints',
       `A project may have ${LIMITS.webhookEndpoints} webhook endpoints. Delete one that is not needed any more.`,

@@ -1,3 +1,4 @@
+import { IDEMPOTENT_REPLAYED_HEADER } from '@batch-infer/contracts/native';
 import {
   createWebhookEndpointRequest,
   rotateWebhookSecretRequest,
@@ -7,9 +8,24 @@ import {
   type WebhookEndpointWithSecret,
   type WebhookTestResult,
 } from '@batch-infer/contracts/webhooks';
-import { Body, Controller, Delete, Get, Header, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  Header,
+  HttpCode,
+  Inject,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+} from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { WebhookEndpoints } from '../../webhooks/webhook-endpoints.js';
 import { ProjectId } from '../auth/project.js';
+import { idempotencyOf } from '../idempotency.js';
 import { type ListView, type PageQuery, pageOf, toListView } from '../openai/list-query.js';
 import { parseWith } from '../validation.js';
 import { toEndpointView, toEndpointWithSecret } from './webhook-views.js';
@@ -26,9 +42,17 @@ export class EndpointsController {
   @Post()
   @HttpCode(200)
   @Header('cache-control', 'no-store')
-  async create(@ProjectId() projectId: string, @Body() body: unknown): Promise<WebhookEndpointWithSecret> {
+  async create(
+    @ProjectId() projectId: string,
+    @Body() body: unknown,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<WebhookEndpointWithSecret> {
     const { url, name, event_types: eventTypes } = parseWith(createWebhookEndpointRequest, body);
-    return toEndpointWithSecret(await this.#endpoints.create({ projectId, url, name, eventTypes }));
+    const attempt = idempotencyOf(request, projectId, 'POST /v1/webhook_endpoints');
+    const { endpoint, replayed } = await this.#endpoints.create({ attempt, url, name, eventTypes });
+    if (replayed) reply.header(IDEMPOTENT_REPLAYED_HEADER, 'true');
+    return toEndpointWithSecret(endpoint);
   }
 
   @Get()

@@ -105,6 +105,22 @@ describe('webhook endpoints, by OpenAI’s SDK', () => {
   });
 });
 
+describe('a webhook endpoint with an idempotency key', () => {
+  it('is made once, and another body is refused', async () => {
+    const post = (payload: object) =>
+      api.fastify.inject({
+        ...{ method: 'POST', url: '/v1/webhook_endpoints', payload },
+        headers: { 'idempotency-key': 'one' },
+      });
+    const answers = [await post({ url: hook }), await post({ url: hook })];
+    expect(answers.map(({ headers }) => headers['idempotent-replayed'])).toEqual([undefined, 'true']);
+    expect(answers[1]?.json()).toEqual(answers[0]?.json());
+    const other = await post({ url: `${hook}/other` });
+    expect([other.statusCode, other.json().code]).toEqual([422, 'idempotency_key_reused']);
+    expect((await inject('GET', '/v1/webhook_endpoints')).body.data).toHaveLength(1);
+  });
+});
+
 describe('a job’s own webhook', () => {
   it('is told of its end, signed with the project’s secret', async () => {
     const { body: secret } = await inject('GET', '/v1/webhook_secret');
