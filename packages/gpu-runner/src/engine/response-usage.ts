@@ -1,4 +1,7 @@
+import { hasKey, scanObject } from '../work/json-scan.js';
 import { isJsonObject, type Json } from './answer.js';
+
+const USAGE = Buffer.from('usage');
 
 /** Counters that strict clients of `/v1/responses` demand, and engines leave out where they have nothing to count. */
 const DEMANDED = [
@@ -22,56 +25,11 @@ export function withWholeUsage(text: string, answer: Json): string {
     if (zeros.length === 0) return [];
     return [[details, { ...said, ...Object.fromEntries(zeros.map((counter) => [counter, 0])) }] as const];
   });
-  const place = missing.length === 0 ? null : lastMember(text, 'usage');
-  if (place === null) return text;
+  if (missing.length === 0) return text;
+  const bytes = Buffer.from(text);
+  // The last one counts, as for parsers. One whose key is written with escapes is left alone.
+  const place = scanObject(bytes)?.members.findLast((member) => hasKey(bytes, member, USAGE));
+  if (place === undefined) return text;
   const whole = JSON.stringify({ ...usage, ...Object.fromEntries(missing) });
-  return text.slice(0, place.from) + whole + text.slice(place.to);
-}
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-
-/**
- * Where the value of a member of the outermost object stands in valid JSON text; the last one's, as parsers take it.
- * `null` where no key is written like this, without escapes.
- */
-function lastMember(text: string, name: string): { from: number; to: number } | null {
-  let found: { from: number; to: number } | null = null;
-  let depth = 0;
-  let isKey = false;
-  /** Where the value of a member of that name began, while it goes on. */
-  let from = -1;
-  for (let at = 0; at < text.length; at += 1) {
-    const char = text.charCodeAt(at);
-    if (char === QUOTE) {
-      const end = endOfString(text, at);
-      if (depth === 1 && isKey && end - at - 1 === name.length && text.startsWith(name, at + 1)) {
-        from = text.indexOf(':', end) + 1;
-      }
-      isKey = false;
-      at = end;
-    } else if (char === 0x7b || char === 0x5b) {
-      depth += 1;
-      isKey = depth === 1;
-    } else if (char === 0x7d || char === 0x5d || char === 0x2c) {
-      const closes = char !== 0x2c;
-      if (from !== -1 && depth === 1) {
-        found = { from, to: at };
-        from = -1;
-      }
-      if (closes) depth -= 1;
-      isKey = depth === 1 && !closes;
-    }
-  }
-  return found;
-}
-
-/** The closing quote of the string that opens at `from`. */
-function endOfString(text: string, from: number): number {
-  for (let quote = text.indexOf('"', from + 1); quote !== -1; quote = text.indexOf('"', quote + 1)) {
-    let slashes = 0;
-    while (text.charCodeAt(quote - slashes - 1) === BACKSLASH) slashes += 1;
-    if (slashes % 2 === 0) return quote;
-  }
-  return text.length;
+  return bytes.toString('utf8', 0, place.valueStart) + whole + bytes.toString('utf8', place.valueEnd);
 }
