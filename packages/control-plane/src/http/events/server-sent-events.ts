@@ -10,6 +10,10 @@ export const EVENT_STREAM_HEADERS: Readonly<Record<string, string>> = {
 /** Nothing to a reader; keeps proxies from taking a quiet stream for a dead one. */
 export const KEEP_ALIVE = ': keep-alive\n\n';
 
+/** An event of the APIs that name their events, and repeat the name in the data. */
+export const toNamedEvent = (type: string, fields: object): string =>
+  toEvent({ name: type, data: JSON.stringify({ type, ...fields }) });
+
 /** One event. `data` is one line: JSON text, never with a line break in it. */
 export function toEvent(event: { name?: string; id?: string; data: string }): string {
   const name = event.name === undefined ? '' : `event: ${event.name}\n`;

@@ -1,7 +1,6 @@
 import { FAILURE_RULES, type SegmentHeader, toResponseId } from '@batch-infer/contracts';
 import type { BackgroundResponse } from '../../sync-lane/background-responses.js';
-
-type JsonObject = Readonly<Record<string, unknown>>;
+import type { JsonObject } from '../sync/json-object.js';
 
 const decoder = new TextDecoder();
 

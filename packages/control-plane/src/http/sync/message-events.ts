@@ -1,11 +1,10 @@
-import { toEvent } from '../events/server-sent-events.js';
-import type { JsonObject } from './streams.js';
+import { toNamedEvent as event } from '../events/server-sent-events.js';
+import { type JsonObject, listOf } from './json-object.js';
 
 /** A whole message of Anthropic's API as the events of its stream: each block in one delta. */
 export function toMessageEvents(message: JsonObject): string[] {
   const { content, stop_reason: stopReason, stop_sequence: stopSequence, usage, ...head } = message;
   const counted = (usage ?? {}) as JsonObject;
-  const blocks: JsonObject[] = Array.isArray(content) ? content : [];
   return [
     event('message_start', {
       message: {
@@ -16,7 +15,7 @@ export function toMessageEvents(message: JsonObject): string[] {
         usage: { ...counted, output_tokens: 0 },
       },
     }),
-    ...blocks.flatMap(toBlockEvents),
+    ...listOf(content).flatMap(toBlockEvents),
     event('message_delta', {
       delta: { stop_reason: stopReason ?? null, stop_sequence: stopSequence ?? null },
       usage: counted,
@@ -58,6 +57,3 @@ function partsOf(block: JsonObject): { start: JsonObject; deltas: JsonObject[] }
       return { start: block, deltas: [] };
   }
 }
-
-const event = (type: string, fields: JsonObject): string =>
-  toEvent({ name: type, data: JSON.stringify({ type, ...fields }) });

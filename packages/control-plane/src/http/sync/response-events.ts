@@ -1,5 +1,5 @@
-import { toEvent } from '../events/server-sent-events.js';
-import type { JsonObject } from './streams.js';
+import { toNamedEvent as event } from '../events/server-sent-events.js';
+import { type JsonObject, listOf } from './json-object.js';
 
 /** How a part of an output item is told: its field, and the events that begin, fill and end it. */
 interface PartEvents {
@@ -106,8 +106,3 @@ function partsOf(parts: unknown, item: JsonObject): Told[] {
     ];
   });
 }
-
-const listOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value : []);
-
-const event = (type: string, fields: JsonObject): string =>
-  toEvent({ name: type, data: JSON.stringify({ type, ...fields }) });

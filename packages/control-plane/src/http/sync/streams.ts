@@ -1,5 +1,6 @@
 import type { Endpoint } from '@batch-infer/contracts';
 import { KEEP_ALIVE, toEvent } from '../events/server-sent-events.js';
+import { type JsonObject, listOf } from './json-object.js';
 import { toMessageEvents } from './message-events.js';
 import { toResponseError, toResponseEvents } from './response-events.js';
 
@@ -12,8 +13,6 @@ export interface StreamDialect {
   /** An error that comes when the stream has begun; `body` is the error body of a plain answer. */
   error(body: unknown): string;
 }
-
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 const DONE = toEvent({ data: '[DONE]' });
 
@@ -39,8 +38,6 @@ const openAi = (
 /** Beside OpenAI's `error` object, a problem says much that no stream reader looks for. */
 const errorOf = (body: unknown): unknown =>
   typeof body === 'object' && body !== null && 'error' in body ? { error: body.error } : body;
-
-const listOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value : []);
 
 function toChatChunk(body: JsonObject): JsonObject {
   const choices = listOf(body.choices).map(({ message, ...choice }) => {

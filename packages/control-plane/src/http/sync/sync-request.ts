@@ -2,7 +2,8 @@ import { type Endpoint, LIMITS } from '@batch-infer/contracts';
 import type { FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { headerOf } from '../request-context.js';
-import { type JsonObject, STREAMS, type StreamDialect } from './streams.js';
+import type { JsonObject } from './json-object.js';
+import { STREAMS, type StreamDialect } from './streams.js';
 
 /** The job behind an answer; on errors as well. */
 export const JOB_ID_HEADER = 'x-batch-infer-job-id';
