@@ -1,7 +1,8 @@
-import { hasBit, LIMITS, newId } from '@batch-infer/contracts';
+import { hasBit, LIMITS } from '@batch-infer/contracts';
 import type { SettleResponse } from '@batch-infer/contracts/runner-protocol';
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
+import { newSegmentBlobKey } from '../jobs/segment-key.js';
 import { positionOf } from '../plan/positions.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
@@ -55,7 +56,7 @@ export class SettleSegment {
     const segment = await readCapped(params.body, LIMITS.segmentBytes);
     const outcomes = outcomesOf(segment, shard);
     const stopTimer = this.#metrics.settleSeconds.startTimer();
-    const key = `${shard.projectId}/segments/${shard.jobId}/${newId('seg', this.#clock.nowMs())}`;
+    const key = newSegmentBlobKey(shard.projectId, shard.jobId, this.#clock.nowMs());
     await this.#blobs.put({ key, body: segment });
     const settled = await this.#ledger.settle({
       shardId,

@@ -28,9 +28,9 @@ export interface PlannedOrder {
 /**
  * The order in which a job's items are best run. Pure, and the same for the same items.
  *
- * By model (a shard never mixes them), and of one model what will run first; then prompts with the same beginning together, level by level; groups by the
- * longest answer that is expected in them, longest first, and so inside a group. A long answer begun last would leave
- * the engine idle behind it. What is equal stays in input order.
+ * By model (a shard never mixes them), and of one model what will run first; then prompts with the same beginning
+ * together, level by level; groups by the longest answer that is expected in them, longest first, and so inside a group.
+ * A long answer begun last would leave the engine idle behind it. What is equal stays in input order.
  * @param inputShards shards of the input order
  * @param reuse the keys bring identical requests together, which then run once
  */

@@ -19,6 +19,13 @@ export const indexAt = ({ first, indexes }: Positioned, position: number): numbe
 export const positionOf = ({ first, indexes }: Positioned, index: number): number =>
   indexes === undefined ? index - first : indexes.indexOf(index);
 
+/** Where in an order each item stands: the order read the other way round. */
+export function positionsIn(order: Uint32Array): Uint32Array {
+  const positions = new Uint32Array(order.length);
+  for (let position = 0; position < order.length; position += 1) positions[order[position] ?? 0] = position;
+  return positions;
+}
+
 /** Input indexes of a shard's items that have not ended, in the order of the work file. */
 export function openIndices(shard: Pick<ShardRecord, 'first' | 'indexes' | 'count' | 'doneMask'>): number[] {
   const open: number[] = [];

@@ -11,6 +11,7 @@ import { ExternalSort } from './external-sort.js';
 import { type ItemModels, ItemTable } from './item-table.js';
 import { inputLines } from './line-batches.js';
 import { planOrder } from './plan-order.js';
+import { positionsIn } from './positions.js';
 import { PrefixKeys } from './prefix-keys.js';
 import { readItem } from './read-item.js';
 import { sharesAnswers } from './wants-plan.js';
@@ -109,8 +110,7 @@ export class WorkPlans {
     work: { order: Uint32Array; sort: ExternalSort; onProgress: () => Promise<void> },
   ): Promise<void> {
     const { order, sort, onProgress } = work;
-    const positions = new Uint32Array(order.length);
-    for (let position = 0; position < order.length; position += 1) positions[order[position] ?? 0] = position;
+    const positions = positionsIn(order);
     let index = 0;
     for await (const lines of await inputLines(this.#blobs, job, summary)) {
       await onProgress();

@@ -2,17 +2,16 @@ import { type AnswerOrigin, hasBit, LIMITS } from '@batch-infer/contracts';
 import type { ScanSummary } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
 import { ItemReader } from '../jobs/item-reader.js';
-import { ExternalSort } from '../plan/external-sort.js';
+import type { ExternalSort } from '../plan/external-sort.js';
 import { inputLines } from '../plan/line-batches.js';
 import { indexAt } from '../plan/positions.js';
-import { newTemporaryBlobKey } from '../plan/work-file.js';
 import { BlobMissingError, type Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord, SegmentRecord } from '../ports/records.js';
 import type { ReuseIndex } from '../ports/reuse.js';
 import { BLOBS, CLOCK, LEDGER } from '../tokens.js';
-import { encodeAnswer, FoundAnswers } from './found-answers.js';
+import { answerSort, encodeAnswer, FoundAnswers } from './found-answers.js';
 import { hasKeyAt, ItemKeys, KeyTable } from './key-table.js';
 import { KEY_BYTES, RequestKeys } from './request-keys.js';
 import { readKeys, storeKeys } from './stored-keys.js';
@@ -22,8 +21,6 @@ const JOBS_PER_QUERY = 100;
 /** Shards of an earlier job whose segments are looked at together, and segments read at once. */
 const ORDINALS_PER_QUERY = 64;
 const PARALLEL_READS = 4;
-/** Memory for answers that wait to be written; what is more goes through a temporary object. */
-const MEMORY_BYTES = 16 * 1_024 * 1_024;
 
 /** A search for the answers of one job. */
 interface Search {
@@ -81,11 +78,7 @@ export class EarlierAnswers {
       oldestMs: this.#clock.nowMs() - maxAgeSeconds * 1_000,
       table: await KeyTable.of(keys),
       decided: new Uint8Array(keys.length),
-      sort: new ExternalSort({
-        blobs: this.#blobs,
-        key: newTemporaryBlobKey(job.projectId),
-        memoryBytes: MEMORY_BYTES,
-      }),
+      sort: answerSort(this.#blobs, job.projectId),
       onProgress,
       left: keys.count,
     };

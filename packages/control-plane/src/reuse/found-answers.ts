@@ -1,13 +1,9 @@
-import {
-  type AnswerOrigin,
-  emptyMask,
-  encodeSegmentLine,
-  newId,
-  SEGMENT_TAB,
-  setBit,
-} from '@batch-infer/contracts';
+import { type AnswerOrigin, emptyMask, encodeSegmentLine, SEGMENT_TAB, setBit } from '@batch-infer/contracts';
+import { deleteBlobs } from '../files/delete-blobs.js';
 import { readCustomIds } from '../jobs/input-ids.js';
+import { newSegmentBlobKey } from '../jobs/segment-key.js';
 import { ExternalSort, type SortedRecord } from '../plan/external-sort.js';
+import { positionsIn } from '../plan/positions.js';
 import { newTemporaryBlobKey, type WorkPlan } from '../plan/work-file.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { NewShard } from '../ports/ledger.js';
@@ -18,6 +14,7 @@ import type { ReusedSegment, ReuseKeys } from '../ports/reuse.js';
 const SEGMENT_BYTES = 8 * 1_024 * 1_024;
 /** Segments made at once. */
 const PARALLEL_WRITES = 4;
+/** Memory for answers that wait to be written; what is more goes through a temporary object. */
 const MEMORY_BYTES = 16 * 1_024 * 1_024;
 
 /** What is kept of an answer besides its body until it is written. */
@@ -37,6 +34,10 @@ function decodeAnswer(bytes: Buffer): { head: AnswerHead; body: Uint8Array } {
   const tab = bytes.indexOf(SEGMENT_TAB);
   return { head: JSON.parse(bytes.toString('utf8', 0, tab)) as AnswerHead, body: bytes.subarray(tab + 1) };
 }
+
+/** Brings answers into the order of their items. To be disposed of. */
+export const answerSort = (blobs: Blobs, projectId: string): ExternalSort =>
+  new ExternalSort({ blobs, key: newTemporaryBlobKey(projectId), memoryBytes: MEMORY_BYTES });
 
 /** Answers of earlier jobs for items of a job that is being planned. To be disposed of. */
 export class FoundAnswers {
@@ -95,13 +96,12 @@ export class FoundAnswers {
       return written.sort((left, right) => left.ordinal - right.ordinal);
     } catch (error) {
       await Promise.allSettled(writing);
-      await this.discard(written);
+      await deleteBlobs(
+        this.#blobs,
+        written.map(({ blobKey }) => blobKey),
+      );
       throw error;
     }
-  }
-
-  async discard(segments: readonly ReusedSegment[]): Promise<void> {
-    for (const { blobKey } of segments) await this.#blobs.delete({ key: blobKey });
   }
 
   /** Deletes what only the search needed. */
@@ -118,11 +118,8 @@ export class FoundAnswers {
       yield* this.#sort.sorted();
       return;
     }
-    const positions = new Uint32Array(work.order.length);
-    for (let position = 0; position < positions.length; position += 1)
-      positions[work.order[position] ?? 0] = position;
-    const key = newTemporaryBlobKey(this.#job.projectId);
-    const sort = new ExternalSort({ blobs: this.#blobs, key, memoryBytes: MEMORY_BYTES });
+    const positions = positionsIn(work.order);
+    const sort = answerSort(this.#blobs, this.#job.projectId);
     try {
       for await (const batch of this.#sort.sorted()) {
         await onProgress();
@@ -154,7 +151,7 @@ export class FoundAnswers {
       return encodeSegmentLine({ ...line, f: head.from }, body);
     });
     const segment = Buffer.concat(encoded);
-    const blobKey = `${job.projectId}/segments/${job.id}/${newId('seg')}`;
+    const blobKey = newSegmentBlobKey(job.projectId, job.id);
     await this.#blobs.put({ key: blobKey, body: segment });
     return { ordinal, blobKey, bytes: segment.length, decided };
   }
