@@ -1,9 +1,12 @@
 import type { Clock } from '../ports/clock.js';
-import type { ProjectLimitsLedger } from '../ports/project-limits.js';
-import { LimitsCache } from './limits-cache.js';
+import type { ProjectLimits, ProjectLimitsLedger } from '../ports/project-limits.js';
 import { QueuedTokens, type TokenState } from './queued-tokens.js';
+import { RecentValues } from './recent-values.js';
 import { SharedBucket } from './shared-bucket.js';
 import { type BucketState, type RequestBucket, TokenBucket } from './token-bucket.js';
+
+/** A change of limits is seen by every process within this. */
+const FRESH_MS = 5_000;
 
 /** Where a project stands with what its requests are told about; `null`: not limited. */
 export interface Standing {
@@ -16,7 +19,7 @@ export class RequestLimits {
   readonly #ledger: ProjectLimitsLedger;
   readonly #clock: Clock;
   readonly #shared: boolean;
-  readonly #limits: LimitsCache;
+  readonly #limits: RecentValues<ProjectLimits>;
   readonly #tokens: QueuedTokens;
   readonly #buckets = new Map<string, RequestBucket>();
 
@@ -25,13 +28,14 @@ export class RequestLimits {
     this.#ledger = params.ledger;
     this.#clock = params.clock;
     this.#shared = params.shared;
-    this.#limits = new LimitsCache(params);
+    const read = (projectId: string) => params.ledger.getProjectLimits({ projectId });
+    this.#limits = new RecentValues({ read, freshMs: FRESH_MS, clock: params.clock });
     this.#tokens = new QueuedTokens(params);
   }
 
   /** Counts a request. A ledger that does not answer limits nobody: the request will find out. */
   async take(projectId: string, options: { overdraw: boolean }): Promise<Standing> {
-    const limits = await this.#limits.get(projectId);
+    const limits = await this.#limits.get(projectId).catch(() => this.#limits.last(projectId));
     const bucket = this.#bucketOf(projectId, limits?.requestsPerMinute ?? null);
     const maxTokens = limits?.maxQueuedTokens ?? null;
     return {
