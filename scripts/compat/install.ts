@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { acquireLock } from '../stack/index.mjs';
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL('./', import.meta.url));
@@ -20,35 +20,13 @@ async function once(list: string, folder: string, install: () => Promise<unknown
   const isInstalled = () => existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted;
   if (isInstalled()) return;
   mkdirSync(folder, { recursive: true });
-  const lock = join(folder, '.installing');
-  while (!take(lock)) await delay(200);
+  const release = await acquireLock(join(folder, '.installing'), { onWait: () => undefined });
   try {
     if (isInstalled()) return;
     await install();
     writeFileSync(stamp, wanted);
   } finally {
-    rmSync(lock);
-  }
-}
-
-/** Takes a lock file for this process, also from one that has died. */
-function take(lock: string): boolean {
-  try {
-    writeFileSync(lock, String(process.pid), { flag: 'wx' });
-    return true;
-  } catch {
-    if (!isAlive(lock)) rmSync(lock, { force: true });
-    return false;
-  }
-}
-
-/** A lock that was given back meanwhile, or has no name in it yet, counts as held. */
-function isAlive(lock: string): boolean {
-  try {
-    const owner = readFileSync(lock, 'utf8');
-    return owner === '' || process.kill(Number(owner), 0);
-  } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
+    release();
   }
 }
 

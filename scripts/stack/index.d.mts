@@ -29,3 +29,12 @@ export interface RunningStack {
  * A first start downloads and compiles: allow 5 minutes; later ones take 2 to 5 seconds.
  */
 export function startStack(options?: StartStackOptions): Promise<RunningStack>;
+
+/**
+ * Waits for a lock file and holds it; one whose holder has died is taken over. Resolves to what releases it.
+ * Rejects after `timeoutMs` (default 15 minutes). `onWait` is called once, when another process holds it.
+ */
+export function acquireLock(
+  lockFile: string,
+  options: { readonly onWait: (holderPid: number) => void; readonly timeoutMs?: number },
+): Promise<() => void>;

@@ -7,6 +7,8 @@ import { isAlive, sendSignal, waitUntil } from './processes.mjs';
 import { Stack } from './stack.mjs';
 import { createFolders, loadState, PART_NAMES, runningPids, stackLayout } from './state.mjs';
 
+export { acquireLock };
+
 /** @typedef {import('./state.mjs').PartName} PartName */
 
 const TEMPORARY_PREFIX = 'batch-infer-stack-';
