@@ -11,6 +11,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { openFolderBlobs } from '../packages/control-plane/dist/blobs/fs.js';
 import { WorkPlans } from '../packages/control-plane/dist/plan/work-plans.js';
+import { watchProcess } from './process-watch.ts';
 
 const items = Number(process.argv[2] ?? 1_000_000);
 const lineBytes = Number(process.argv[3] ?? 1_400);
@@ -30,17 +31,8 @@ try {
   await mkdir(join(folder, 'p', 'inputs'), { recursive: true });
   execFileSync(process.execPath, [import.meta.filename, String(items), String(lineBytes), file]);
   const bytes = (await stat(file)).size;
-  const before = process.memoryUsage.rss();
-  let peak = before;
-  let longestStopMs = 0;
-  let lastMs = performance.now();
-  const timer = setInterval(() => {
-    peak = Math.max(peak, process.memoryUsage.rss());
-    longestStopMs = Math.max(longestStopMs, performance.now() - lastMs);
-    lastMs = performance.now();
-  }, 5);
+  const end = watchProcess();
   const startedMs = performance.now();
-  const cpu = process.cpuUsage();
   let orderedMs = 0;
   const plans = new WorkPlans(blobs);
   const put = blobs.put.bind(blobs);
@@ -54,21 +46,15 @@ try {
     summary: summaryOf(bytes),
     onProgress: async () => {},
   });
-  const totalMs = performance.now() - startedMs;
-  clearInterval(timer);
-  const used = process.cpuUsage(cpu);
+  const watched = end();
   console.log(
     JSON.stringify({
       items,
       inputMegabytes: megabytes(bytes),
       shards: plan?.shards.length ?? null,
       orderedSeconds: orderedMs / 1_000,
-      totalSeconds: totalMs / 1_000,
-      megabytesPerSecond: Math.round(bytes / 1e3 / totalMs),
-      cpuSeconds: (used.user + used.system) / 1e6,
-      rssBeforeMegabytes: megabytes(before),
-      rssPeakMegabytes: megabytes(peak),
-      longestStopMs: Math.round(longestStopMs),
+      megabytesPerSecond: Math.round(bytes / 1e6 / watched.seconds),
+      ...watched,
     }),
   );
 } finally {

@@ -20,6 +20,7 @@ import { WorkPlans } from '../packages/control-plane/dist/plan/work-plans.js';
 import { Signals } from '../packages/control-plane/dist/ports/signals.js';
 import { EarlierAnswers } from '../packages/control-plane/dist/reuse/earlier-answers.js';
 import { silentLogger } from '../packages/control-plane/dist/telemetry/logger.js';
+import { watchProcess } from './process-watch.ts';
 
 const PROJECT = 'default';
 const items = Number(process.argv[2] ?? 1_000_000);
@@ -27,7 +28,6 @@ const changedOfHundred = Number(process.argv[3] ?? 0);
 const answerBytes = Number(process.argv[4] ?? 400);
 /** Where a process of its own makes the two jobs, so that its memory does not count. */
 const prepareIn = process.argv[5];
-const megabytes = (bytes: number): number => Math.round(bytes / 1e6);
 const clock = { nowMs: () => Date.now() };
 
 const folder = prepareIn ?? (await mkdtemp(join(tmpdir(), 'batch-infer-reuse-scale-')));
@@ -56,34 +56,11 @@ async function measure(): Promise<void> {
   execFileSync(process.execPath, [import.meta.filename, ...words, folder]);
   const [waiting] = await ledger.listUnplanned({ createdBeforeMs: Date.now() + 1, limit: 1 });
   if (waiting === undefined) throw new Error('no job waits for its plan');
-  const before = process.memoryUsage.rss();
-  let peak = before;
-  let longestStopMs = 0;
-  let lastMs = performance.now();
-  const timer = setInterval(() => {
-    peak = Math.max(peak, process.memoryUsage.rss());
-    longestStopMs = Math.max(longestStopMs, performance.now() - lastMs);
-    lastMs = performance.now();
-  }, 5);
-  const startedMs = performance.now();
-  const cpu = process.cpuUsage();
+  const end = watchProcess();
   await planner.tick(waiting.id);
-  const plannedMs = performance.now() - startedMs;
-  const used = process.cpuUsage(cpu);
+  const watched = end();
   const job = await ledger.getJob({ projectId: PROJECT, id: waiting.id });
-  clearInterval(timer);
-  console.log(
-    JSON.stringify({
-      items,
-      reused: job?.reused,
-      planSeconds: plannedMs / 1_000,
-      planCpuSeconds: (used.user + used.system) / 1e6,
-      state: job?.state,
-      rssBeforeMegabytes: megabytes(before),
-      rssPeakMegabytes: megabytes(peak),
-      longestStopMs: Math.round(longestStopMs),
-    }),
-  );
+  console.log(JSON.stringify({ items, reused: job?.reused, state: job?.state, ...watched }));
 }
 
 async function createJob(changed: boolean): Promise<string> {
