@@ -16,8 +16,9 @@ const OLD_GROWTH_PERCENT = 100;
 
 /**
  * Keeps V8's young generation at a fixed small size and the old one close to what is alive, so that a process stays well
- * under 300 MB however large the job. `--max-semi-space-size` is read only from the command line; the factor by which the semi-space grows is read at each
- * growth: so it is grown once, here, and then held. To be called before anything large is loaded.
+ * under 300 MB however large the job. `--max-semi-space-size` is read only from the command line; the factor by which the
+ * semi-space grows is read at each growth: so it is grown once, here, and then held. To be called before anything large
+ * is loaded.
  */
 export function keepHeapSmall(): void {
   grow();
