@@ -1,8 +1,9 @@
 import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StorageFullError } from '../ports/blobs.js';
-import { type Database, isOutage, isTransient, openDatabase } from './dialect.js';
+import { type Database, isTransient, openDatabase } from './dialect.js';
 import { migrate } from './migrate.js';
+import { isOutage } from './postgres-errors.js';
 import { range } from './world-conformance.js';
 
 const failure = (code: string): Error => Object.assign(new Error(code), { code });

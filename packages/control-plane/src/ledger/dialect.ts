@@ -2,19 +2,12 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type BetterSqlite from 'better-sqlite3';
-import {
-  Kysely,
-  PostgresDialect,
-  type PostgresPool,
-  type RawBuilder,
-  SqliteDialect,
-  type SqliteStatement,
-  sql,
-} from 'kysely';
-import type { Pool } from 'pg';
+import { Kysely, PostgresDialect, type RawBuilder, SqliteDialect, type SqliteStatement, sql } from 'kysely';
 import { StorageFullError } from '../ports/blobs.js';
-import { StoreUnavailableError } from '../ports/outage.js';
+import { CommitUnknownError } from '../ports/outage.js';
 import { type Begin, groupCommits } from './group-commit.js';
+import { CONNECTION_LIMITS, type ConnectionLimits, WatchedPool } from './postgres-connections.js';
+import { codeOf } from './postgres-errors.js';
 import type { Schema } from './schema.js';
 
 /** Everything in which the two databases differ stands in this file. */
@@ -56,8 +49,16 @@ export async function openDatabase(options: {
   sqliteFile?: string | null;
   /** Connections to PostgreSQL at most; 10. */
   maxConnections?: number;
+  /** Of connections to PostgreSQL. */
+  connectionLimits?: ConnectionLimits;
 }): Promise<Database> {
-  if (options.databaseUrl) return openPostgres(options.databaseUrl, options.maxConnections ?? 10);
+  if (options.databaseUrl) {
+    return openPostgres(
+      options.databaseUrl,
+      options.maxConnections ?? 10,
+      options.connectionLimits ?? CONNECTION_LIMITS,
+    );
+  }
   if (options.sqliteFile) return openSqlite(options.sqliteFile);
   throw new Error('openDatabase needs databaseUrl or sqliteFile.');
 }
@@ -112,6 +113,7 @@ function cachingStatements(connection: BetterSqlite.Database): {
       const known = statements.get(text);
       if (known !== undefined) return known;
       if (text === 'rollback') return rollbackOf(connection);
+      if (text === 'commit') return commitOf(connection);
       const statement = connection.prepare(text === 'begin' ? 'begin immediate' : text);
       if (statements.size >= CACHED_STATEMENTS) statements.delete(statements.keys().next().value ?? '');
       statements.set(text, statement);
@@ -131,37 +133,62 @@ function rollbackOf(connection: BetterSqlite.Database): SqliteStatement {
   };
 }
 
+/** A disk that fails in the middle of a commit leaves open whether its end was written. */
+function commitOf(connection: BetterSqlite.Database): SqliteStatement {
+  const statement = connection.prepare('commit');
+  return {
+    reader: false,
+    all: () => [],
+    iterate: () => [][Symbol.iterator](),
+    run: () => {
+      try {
+        return statement.run();
+      } catch (error) {
+        if (!codeOf(error).startsWith('SQLITE_IOERR')) throw error;
+        throw new CommitUnknownError('The disk failed during a commit: it may stand or not.', {
+          cause: error,
+        });
+      }
+    },
+  };
+}
+
 // ── PostgreSQL ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+const KEEP_ALIVE_DELAY_MS = 10_000;
 const INT8_OID = 20;
 const NUMERIC_OID = 1700;
 /** Any constant that other programs in the database do not use for an advisory lock. */
 const MIGRATION_LOCK_ID = 4_211_906_513;
 
-async function openPostgres(databaseUrl: string, maxConnections: number): Promise<Database> {
+/** Shorter than `CONNECTION_LIMITS.queryMs`. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+/** What a transaction holds is free again after this when its process was lost without a word. */
+const IDLE_TRANSACTION_MS = 20_000;
+
+async function openPostgres(
+  databaseUrl: string,
+  maxConnections: number,
+  limits: ConnectionLimits,
+): Promise<Database> {
   const { Pool, types } = await import('pg');
   const pool = new Pool({
     connectionString: databaseUrl,
     max: maxConnections,
     application_name: 'batch-infer',
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: limits.connectMs,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
-    statement_timeout: 60_000,
-    idle_in_transaction_session_timeout: 60_000,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS,
     types: {
       // Epoch milliseconds, byte counts and sums of them stay below 2^53.
       getTypeParser: (oid, format) =>
         oid === INT8_OID || oid === NUMERIC_OID ? Number : types.getTypeParser(oid, format),
     },
   });
-  // A broken connection is replaced, and whoever was using it sees its query fail. Without a listener of its own (the
-  // pool's is there only while a connection is idle) the event would end the process.
-  pool.on('error', () => undefined);
-  pool.on('connect', (client) => {
-    client.on('error', () => undefined);
-  });
-  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: withStorableText(pool) }) });
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: new WatchedPool(pool, limits) }) });
   return {
     db,
     locksRows: true,
@@ -181,26 +208,6 @@ async function openPostgres(databaseUrl: string, maxConnections: number): Promis
     close: () => db.destroy(),
   };
 }
-
-/**
- * PostgreSQL's text holds no NUL and refuses the whole query. Where SQLite takes it, here it becomes U+FFFD: an id with
- * a NUL is then simply unknown.
- */
-function withStorableText(pool: Pool): PostgresPool {
-  return {
-    options: pool.options,
-    end: () => pool.end(),
-    connect: async () => {
-      const client = await pool.connect().catch(rethrow);
-      const query = (text: string, parameters: readonly unknown[]) =>
-        client.query(text, parameters.map(toStorable)).catch(rethrow);
-      return Object.assign(Object.create(client), { query });
-    },
-  };
-}
-
-const toStorable = (value: unknown): unknown =>
-  typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value;
 
 // ── both ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -233,25 +240,6 @@ async function transact<T>(
     }
     await delay(Math.random() * Math.min(5 * 2 ** attempt, 500));
   }
-}
-
-/** What PostgreSQL says when it cannot answer now: connections, resources, operators, statements cut by their time. */
-const OUTAGE_STATES = /^(?:08|53[^1]|57P|58|25P03|57014)/;
-
-/** Whether the server is away or busy with itself. Errors without a state of SQL's come from the connection. */
-export function isOutage(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code = codeOf(error);
-  return !/^[0-9A-Z]{5}$/.test(code) || OUTAGE_STATES.test(code);
-}
-
-function rethrow(error: unknown): never {
-  if (!isOutage(error)) throw error;
-  throw new StoreUnavailableError('The database does not answer.', { cause: error });
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
 /** The transaction was ended because of others and may succeed when it is run again. */

@@ -12,6 +12,7 @@ import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from '.
 import { migrate } from './migrate.js';
 import { takeOffers, withdrawOffers } from './offers.js';
 import { pauseLedger } from './pausing.js';
+import type { ConnectionLimits } from './postgres-connections.js';
 import { jobActivity, listSilent, queuePosition } from './progress.js';
 import { projectLimitsLedger } from './project-limits.js';
 import {
@@ -40,6 +41,8 @@ export async function openLedger(options: {
   clock: Clock;
   /** Connections to PostgreSQL at most; 10. */
   maxConnections?: number;
+  /** How long connections to PostgreSQL may be silent. */
+  connectionLimits?: ConnectionLimits;
 }): Promise<Ledger> {
   return sqlLedger(await openDatabase(options), options.clock);
 }

@@ -74,4 +74,31 @@ describe('startTcpFaultProxy', () => {
     await proxy.pass();
     expect(await echo(await open(proxy.port), 'again')).toBe('again');
   });
+
+  it('mutes the connections that are open for ever, and new ones work', async () => {
+    const proxy = await start();
+    const socket = await open(proxy.port);
+    await echo(socket, 'before');
+    proxy.mute();
+    let heard = '';
+    socket.on('data', (data) => {
+      heard += data.toString();
+    });
+    socket.write('lost');
+    await proxy.pass();
+    expect(await echo(await open(proxy.port), 'new')).toBe('new');
+    expect(heard).toBe('');
+    expect(socket.destroyed).toBe(false);
+  });
+
+  it('loses the answer to chosen bytes, once', async () => {
+    const proxy = await start();
+    const socket = await open(proxy.port);
+    await echo(socket, 'before');
+    proxy.loseAnswerTo('commit');
+    const failed = once(socket, 'error').catch((error: unknown) => [error]);
+    socket.write('a commit, please');
+    expect((await failed)[0]).toMatchObject({ code: 'ECONNRESET' });
+    expect(await echo(await open(proxy.port), 'commit')).toBe('commit');
+  });
 });

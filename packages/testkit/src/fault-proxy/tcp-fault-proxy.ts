@@ -17,6 +17,16 @@ export interface TcpFaultProxy {
   dropConnections(): void;
   /** Keeps connections open but moves no byte until `pass`. */
   stall(): void;
+  /**
+   * Every connection that is open now stays open for ever and moves no byte any more, also after `pass`, as behind a NAT
+   * that forgot it: neither end learns of it, also not when the other closes. New ones work.
+   */
+  mute(): void;
+  /**
+   * The next time a client sends these bytes (`commit`, say), they reach the target, and its answer never comes back:
+   * the connection is reset instead. Once for each call.
+   */
+  loseAnswerTo(bytes: string): void;
   /** Closes the port: connecting is refused until `pass`. */
   refuse(): Promise<void>;
   /** Forwards again, with the port open. */
@@ -27,6 +37,8 @@ export interface TcpFaultProxy {
 /** Starts a TCP proxy on loopback that stalls, drops or refuses when told to. */
 export async function startTcpFaultProxy(options: TcpFaultProxyOptions): Promise<TcpFaultProxy> {
   let stalled = false;
+  const answersToLose: Buffer[] = [];
+  const muted = new Set<Socket>();
   const pairs = new Set<readonly [client: Socket, upstream: Socket]>();
 
   const listener = new LoopbackListener(
@@ -37,11 +49,21 @@ export async function startTcpFaultProxy(options: TcpFaultProxyOptions): Promise
         pairs.add(pair);
         client.pipe(upstream);
         upstream.pipe(client);
+        client.on('data', (chunk: Buffer) => {
+          const place = answersToLose.findIndex((bytes) => chunk.includes(bytes));
+          if (place < 0) return;
+          answersToLose.splice(place, 1);
+          upstream.unpipe(client);
+          upstream.once('data', () => client.resetAndDestroy());
+          upstream.resume();
+        });
         client.on('error', () => upstream.destroy());
-        upstream.on('error', () => client.resetAndDestroy());
+        upstream.on('error', () => {
+          if (!muted.has(client)) client.resetAndDestroy();
+        });
         client.on('close', () => {
           pairs.delete(pair);
-          upstream.destroy();
+          if (!muted.has(upstream)) upstream.destroy();
         });
         if (stalled) hold(pair);
       }),
@@ -77,8 +99,25 @@ export async function startTcpFaultProxy(options: TcpFaultProxyOptions): Promise
       stalled = true;
       for (const pair of pairs) hold(pair);
     },
+    mute() {
+      for (const pair of pairs) {
+        hold(pair);
+        pairs.delete(pair);
+        for (const socket of pair) {
+          muted.add(socket);
+          // What it still sends is swallowed.
+          socket.resume();
+        }
+      }
+    },
+    loseAnswerTo(bytes) {
+      answersToLose.push(Buffer.from(bytes));
+    },
     refuse: () => listener.close(),
     pass,
-    close: () => listener.close(),
+    close: async () => {
+      for (const socket of muted) socket.destroy();
+      await listener.close();
+    },
   };
 }
