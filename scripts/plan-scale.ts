@@ -120,6 +120,8 @@ function jobOf(inputBlobKey: string): Parameters<WorkPlans['make']>[0]['job'] {
     finalizingAtMs: null,
     cancellingAtMs: null,
     pausedAtMs: null,
+    problem: null,
+    giveUpAtMs: null,
     finishedAtMs: null,
     expiresAtMs: 0,
   };

@@ -54,7 +54,8 @@ try {
 async function measure(): Promise<void> {
   const words = [items, changedOfHundred, answerBytes].map(String);
   execFileSync(process.execPath, [import.meta.filename, ...words, folder]);
-  const [waiting] = await ledger.listUnplanned({ createdBeforeMs: Date.now() + 1, limit: 1 });
+  const nowMs = Date.now();
+  const [waiting] = await ledger.listUnplanned({ createdBeforeMs: nowMs + 1, small: false, limit: 1, nowMs });
   if (waiting === undefined) throw new Error('no job waits for its plan');
   const end = watchProcess();
   await planner.tick(waiting.id);

@@ -150,6 +150,8 @@ export async function openUseCases(
       errorGroups: [],
       inputErrors: [],
       pausedAtMs: null,
+      problem: null,
+      giveUpAtMs: null,
       endReason: null,
       outputFileId: null,
       errorFileId: null,

@@ -24,6 +24,7 @@ export class Upkeep {
       explicitBeforeMs: nowMs - LIMITS.idempotencyTtlMs,
       implicitBeforeMs: nowMs - LIMITS.implicitRetryWindowMs,
     });
+    await this.#ledger.forgetTemporary({ nowMs });
     for (const { report, lastSeenAtMs } of await this.#ledger.listRunners({ seenAfterMs: 0 })) {
       if (lastSeenAtMs < nowMs - FORGET_RUNNER_AFTER_MS) {
         await this.#ledger.removeRunner({ runnerId: report.runner_id });

@@ -37,6 +37,8 @@ export function newJob(params: {
     errorGroups: [],
     inputErrors: [],
     pausedAtMs: null,
+    problem: null,
+    giveUpAtMs: null,
     endReason: null,
     outputFileId: null,
     errorFileId: null,

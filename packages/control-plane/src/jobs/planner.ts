@@ -64,7 +64,11 @@ export class Planner {
     // A job that was handed over is taken whatever the time: it may have been created in this very millisecond.
     const createdBeforeMs =
       jobId === undefined ? this.#clock.nowMs() - ORPHAN_AGE_MS : Number.MAX_SAFE_INTEGER;
-    const waiting = await this.#ledger.listUnplanned({ createdBeforeMs, limit: JOBS_PER_TICK });
+    const due = { createdBeforeMs, limit: JOBS_PER_TICK, nowMs: this.#clock.nowMs() };
+    const waiting = [
+      ...(await this.#ledger.listUnplanned({ ...due, small: true })),
+      ...(await this.#ledger.listUnplanned({ ...due, small: false })),
+    ];
     // Its own job first: others may take long.
     waiting.sort((left, right) => Number(right.id === jobId) - Number(left.id === jobId));
     let planned = 0;

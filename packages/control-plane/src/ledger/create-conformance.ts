@@ -286,9 +286,11 @@ export function createConformance(world: () => LedgerWorld): void {
       expect(await ledger.countOrdinals({ jobId: job.id })).toBe(0);
       world().nowMs += 1;
       const { nowMs } = world();
-      expect((await ledger.listUnplanned({ createdBeforeMs: nowMs, limit: 5 })).map(({ id }) => id)).toEqual([
-        job.id,
-      ]);
+      expect(
+        (await ledger.listUnplanned({ createdBeforeMs: nowMs, small: true, limit: 5, nowMs })).map(
+          ({ id }) => id,
+        ),
+      ).toEqual([job.id]);
       const plan = { jobId: job.id, shards: shardsOf([2, 2], 'model-b'), models: ['model-b'], nowMs };
       const planned = await Promise.all([ledger.planJob(plan), ledger.planJob(plan)]);
       expect(planned.toSorted()).toEqual([false, true]);
@@ -299,7 +301,9 @@ export function createConformance(world: () => LedgerWorld): void {
         version: 2,
       });
       expect(await world().shards(job)).toHaveLength(2);
-      expect(await ledger.listUnplanned({ createdBeforeMs: nowMs, limit: 5 })).toEqual([]);
+      expect(await ledger.listUnplanned({ createdBeforeMs: nowMs, small: true, limit: 5, nowMs })).toEqual(
+        [],
+      );
       expect(await ledger.listJobs({ projectId: job.projectId, model: 'model-b', limit: 5 })).toHaveLength(1);
     });
 
@@ -325,7 +329,9 @@ export function createConformance(world: () => LedgerWorld): void {
       world().nowMs += 1_000;
       const { nowMs } = world();
       expect(await ledger.advanceStopping({ graceBeforeMs: nowMs, nowMs })).toEqual([]);
-      expect(await ledger.listUnplanned({ createdBeforeMs: nowMs, limit: 5 })).toHaveLength(1);
+      expect(
+        await ledger.listUnplanned({ createdBeforeMs: nowMs, small: true, limit: 5, nowMs }),
+      ).toHaveLength(1);
       const plan = { jobId: job.id, shards: shardsOf([4]), models: ['model-a'], nowMs };
       expect(await ledger.planJob(plan)).toBe(true);
       expect((await world().shards(job)).map(({ state }) => state)).toEqual(['stopped']);

@@ -41,6 +41,7 @@ export async function deleteJob(
     const blobKeys = [...files, ...segments].map((row) => row.blob_key);
     blobKeys.push(...(await deleteReuse(session, job.id)));
     if (job.work_blob_key !== null) blobKeys.push(job.work_blob_key);
+    if (job.ids_blob_key !== null) blobKeys.push(job.ids_blob_key);
     return { outcome: 'deleted', blobKeys };
   });
 }

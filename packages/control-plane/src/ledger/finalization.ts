@@ -2,7 +2,7 @@ import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
 import { lockJob } from './jobs.js';
-import { toFileRow, toJobRecord } from './rows.js';
+import { NO_PROBLEM, toFileRow, toJobRecord } from './rows.js';
 import { writeWebhooks } from './webhook-outbox.js';
 
 export async function claimFinalization(
@@ -59,8 +59,10 @@ export async function finishJob(
       expired: params.expired,
       output_file_id: params.outputFile?.id ?? null,
       error_file_id: params.errorFile?.id ?? null,
+      ids_blob_key: params.idsBlobKey ?? null,
       finalize_owner: null,
       finalize_until: null,
+      ...NO_PROBLEM,
       finished_at: params.nowMs,
       version: job.version + 1,
     };

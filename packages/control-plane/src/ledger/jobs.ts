@@ -1,4 +1,4 @@
-import { countBits, fullMask, type Mask, minusMask, newId } from '@batch-infer/contracts';
+import { countBits, fullMask, LIMITS, type Mask, minusMask, newId } from '@batch-infer/contracts';
 import type { Insertable } from 'kysely';
 import { sql } from 'kysely';
 import { DomainError } from '../errors.js';
@@ -8,7 +8,7 @@ import type { Database, Session } from './dialect.js';
 import { lockFile } from './files.js';
 import { createOnce } from './idempotency.js';
 import { decidedByOrdinal, insertReuse } from './reuse.js';
-import { labelsOf, metadataLabel, modelLabel, toFileRow, toJobRecord, toJobRow } from './rows.js';
+import { labelsOf, metadataLabel, modelLabel, NO_PROBLEM, toFileRow, toJobRecord, toJobRow } from './rows.js';
 import { priorityRank, type ShardTable } from './schema.js';
 import { insertOrder } from './shard-order.js';
 import { writeWebhooks } from './webhook-outbox.js';
@@ -129,6 +129,7 @@ export async function planJob(
         work_blob_key: work?.blobKey ?? null,
         finalize_owner: null,
         finalize_until: null,
+        ...NO_PROBLEM,
         models: JSON.stringify(models),
         labels: labelsOf({ models, metadata: job.options.metadata ?? {} }),
         version: row.version + 1,
@@ -183,6 +184,9 @@ export async function refuseJob(
         // Nothing was accepted, so there is no item to account for (I2).
         total: 0,
         input_errors: JSON.stringify(errors),
+        finalize_owner: null,
+        finalize_until: null,
+        ...NO_PROBLEM,
         finished_at: nowMs,
         version: expression('version', '+', 1),
       }))
@@ -199,16 +203,27 @@ export async function refuseJob(
 
 export async function listUnplanned(
   { db }: Database,
-  params: Parameters<Ledger['listUnplanned']>[0],
+  { createdBeforeMs, small, limit, nowMs }: Parameters<Ledger['listUnplanned']>[0],
 ): Promise<JobRecord[]> {
   const rows = await db
-    .selectFrom('job')
-    .selectAll()
-    .where('state', 'in', ['validating', 'cancelling'])
-    .where('ordinals', 'is', null)
-    .where('created_at', '<', params.createdBeforeMs)
-    .orderBy('created_at')
-    .limit(params.limit)
+    .with('waiting', (query) =>
+      query
+        .selectFrom('job')
+        .select(['id as waiting_id', 'created_at as waits_since'])
+        // Each project's first one, then each one's second, and so on.
+        .select(sql<number>`row_number() over (partition by project_id order by created_at, id)`.as('turn'))
+        .where('state', 'in', ['validating', 'cancelling'])
+        .where('ordinals', 'is', null)
+        .where('created_at', '<', createdBeforeMs)
+        .where('total', small ? '<=' : '>', LIMITS.shardItems)
+        .where(({ or, eb }) => or([eb('finalize_until', 'is', null), eb('finalize_until', '<=', nowMs)])),
+    )
+    .selectFrom('waiting')
+    .innerJoin('job', 'job.id', 'waiting.waiting_id')
+    .selectAll('job')
+    .orderBy('waiting.turn')
+    .orderBy('waiting.waits_since')
+    .limit(limit)
     .execute();
   return rows.map(toJobRecord);
 }

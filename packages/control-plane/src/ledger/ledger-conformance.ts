@@ -5,6 +5,7 @@ import { createConformance } from './create-conformance.js';
 import { deletionConformance } from './deletion-conformance.js';
 import { endingConformance } from './ending-conformance.js';
 import { expiryConformance } from './expiry-conformance.js';
+import { jobProblemsConformance } from './job-problems-conformance.js';
 import { leasesConformance } from './leases-conformance.js';
 import { planConformance } from './plan-conformance.js';
 import { randomConformance } from './random-conformance.js';
@@ -40,6 +41,7 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness, histori
     uploadsConformance(() => world);
     deletionConformance(() => world);
     planConformance(() => world);
+    jobProblemsConformance(() => world);
     reuseConformance(() => world);
     randomConformance(() => world, histories);
     accessConformance(() => world);

@@ -10,6 +10,7 @@ import { addWebhooks } from './migrations/006-webhooks.js';
 import { addProjectLimits } from './migrations/007-limits.js';
 import { addReuse } from './migrations/008-reuse.js';
 import { addRequestBudget } from './migrations/009-request-budget.js';
+import { addJobProblems } from './migrations/012-job-problems.js';
 
 /** Every migration by its number; a released one never changes. */
 function migrationsFor(database: Database): Record<string, Migration> {
@@ -23,6 +24,7 @@ function migrationsFor(database: Database): Record<string, Migration> {
     '007-limits': { up: (db) => addProjectLimits(db) },
     '008-reuse': { up: (db) => addReuse(db, database.maskType) },
     '009-request-budget': { up: (db) => addRequestBudget(db) },
+    '012-job-problems': { up: (db) => addJobProblems(db) },
   };
 }
 

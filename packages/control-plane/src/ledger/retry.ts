@@ -6,7 +6,7 @@ import { insertParts } from './expiry.js';
 import { lockFile } from './files.js';
 import { neverRunStatus } from './job-rules.js';
 import { lockJob } from './jobs.js';
-import { toJobRecord, toMask } from './rows.js';
+import { NO_PROBLEM, toJobRecord, toMask } from './rows.js';
 import type { JobTable, SegmentTable, ShardTable } from './schema.js';
 import { isEmpty, overlap, planRetry, type RetryPlan } from './shard-rules.js';
 
@@ -43,6 +43,8 @@ export async function retryJob(
       error_file_id: null,
       finalize_owner: null,
       finalize_until: null,
+      ...NO_PROBLEM,
+      ids_blob_key: null,
       queued_at: params.nowMs,
       finalizing_at: null,
       cancelling_at: null,

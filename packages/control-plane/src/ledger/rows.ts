@@ -1,6 +1,6 @@
 import { emptyMask, type Mask } from '@batch-infer/contracts';
 import type { Insertable, Selectable } from 'kysely';
-import type { FileRecord, JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
+import type { FileRecord, JobProblem, JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
 import type { FileTable, JobTable, SegmentTable, ShardTable } from './schema.js';
 import { priorityOfRank } from './schema.js';
 import { indexesFrom, type JoinedOrder } from './shard-order.js';
@@ -103,6 +103,9 @@ export function toJobRow(job: JobRecord, ordinals: number | null): Insertable<Jo
     segment_sequence: 0,
     finalize_owner: null,
     finalize_until: null,
+    ...toProblemColumns(job.problem),
+    give_up_at: job.giveUpAtMs,
+    ids_blob_key: job.idsBlobKey ?? null,
     created_at: job.createdAtMs,
     queued_at: job.queuedAtMs,
     started_at: job.startedAtMs,
@@ -122,6 +125,7 @@ export function toJobRecord(row: Selectable<JobTable>): JobRecord {
     inputFileId: row.input_file_id,
     inputBlobKey: row.input_blob_key,
     ...(row.work_blob_key === null ? {} : { workBlobKey: row.work_blob_key }),
+    ...(row.ids_blob_key === null ? {} : { idsBlobKey: row.ids_blob_key }),
     options: JSON.parse(row.options),
     models: JSON.parse(row.models),
     priority: row.priority,
@@ -137,6 +141,8 @@ export function toJobRecord(row: Selectable<JobTable>): JobRecord {
     inputErrors: JSON.parse(row.input_errors),
     pausedAtMs: row.paused_at,
     endReason: row.end_reason,
+    problem: toProblem(row),
+    giveUpAtMs: row.give_up_at,
     outputFileId: row.output_file_id,
     errorFileId: row.error_file_id,
     version: row.version,
@@ -149,6 +155,33 @@ export function toJobRecord(row: Selectable<JobTable>): JobRecord {
     expiresAtMs: row.expires_at,
   };
 }
+
+type ProblemColumns = Pick<
+  Selectable<JobTable>,
+  'problem_code' | 'problem_message' | 'problem_since' | 'problem_tries' | 'problem_own_tries'
+>;
+
+export const toProblemColumns = (problem: JobProblem | null): ProblemColumns => ({
+  problem_code: problem?.code ?? null,
+  problem_message: problem?.message ?? null,
+  problem_since: problem?.sinceMs ?? null,
+  problem_tries: problem?.tries ?? 0,
+  problem_own_tries: problem?.ownTries ?? 0,
+});
+
+/** Columns of a job that nothing keeps from being planned or finalized. */
+export const NO_PROBLEM = { ...toProblemColumns(null), give_up_at: null } as const;
+
+export const toProblem = (row: ProblemColumns): JobProblem | null =>
+  row.problem_code === null
+    ? null
+    : {
+        code: row.problem_code,
+        message: row.problem_message ?? '',
+        sinceMs: row.problem_since ?? 0,
+        tries: row.problem_tries,
+        ownTries: row.problem_own_tries,
+      };
 
 function toUsage(row: {
   input_tokens: number;

@@ -2,7 +2,7 @@ import type { EndReason, JobState, Priority } from '@batch-infer/contracts';
 import { PRIORITIES } from '@batch-infer/contracts';
 import type { WebhookDeliveryState, WebhookEventType } from '@batch-infer/contracts/webhooks';
 import type { Generated } from 'kysely';
-import type { JobRecord, ShardState } from '../ports/records.js';
+import type { JobProblem, JobRecord, ShardState } from '../ports/records.js';
 import type { UploadState } from '../ports/uploads.js';
 
 /**
@@ -28,6 +28,7 @@ export interface Schema {
   request_budget: RequestBudgetTable;
   webhook_delivery: WebhookDeliveryTable;
   reuse_index: ReuseIndexTable;
+  temporary_blob: TemporaryBlobTable;
 }
 
 export interface ProjectTable {
@@ -111,8 +112,20 @@ export interface JobTable {
   ordinals: number | null;
   /** Sequence of the newest segment. */
   segment_sequence: number;
+  /** Who plans or finalizes it, until when. Without an owner: when that is to be tried again. */
   finalize_owner: string | null;
   finalize_until: number | null;
+  /** What keeps it from being planned or finalized. */
+  problem_code: JobProblem['code'] | null;
+  problem_message: string | null;
+  problem_since: number | null;
+  problem_tries: Generated<number>;
+  /** Those of the tries for which the job itself is to blame. */
+  problem_own_tries: Generated<number>;
+  /** When somebody cancelled it while its finalization failed. */
+  give_up_at: number | null;
+  /** The object with the ids of its items that were never run. */
+  ids_blob_key: string | null;
   created_at: number;
   queued_at: number | null;
   started_at: number | null;
@@ -290,6 +303,12 @@ export interface ReuseIndexTable {
   items: number;
   keys: Uint8Array | null;
   blob_key: string | null;
+}
+
+/** Objects that belong to no row, but are in use until `kept_until`. */
+export interface TemporaryBlobTable {
+  blob_key: string;
+  kept_until: number;
 }
 
 /** Small facts about the ledger itself. */

@@ -1,12 +1,14 @@
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import { accessLedger } from './access.js';
+import { blobReferenceLedger } from './blob-references.js';
 import { deleteJob, listEnded } from './deletion.js';
 import { type Database, openDatabase } from './dialect.js';
 import { expireLeases, forgiveOutage } from './expiry.js';
 import { createFile, deleteFile, expireFiles, findFile, listFiles } from './files.js';
 import { abandonFinalization, claimFinalization, finishJob } from './finalization.js';
 import { forgetIdempotency } from './idempotency.js';
+import { jobProblemLedger } from './job-problems.js';
 import { claimPlanning, createJob, findJob, listJobs, listUnplanned, planJob, refuseJob } from './jobs.js';
 import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from './leases.js';
 import { migrate } from './migrate.js';
@@ -15,14 +17,7 @@ import { pauseLedger } from './pausing.js';
 import type { ConnectionLimits } from './postgres-connections.js';
 import { jobActivity, listSilent, queuePosition } from './progress.js';
 import { projectLimitsLedger } from './project-limits.js';
-import {
-  backlog,
-  countOrdinals,
-  isBlobReferenced,
-  listSegments,
-  listSegmentsByOrdinal,
-  listShards,
-} from './reads.js';
+import { backlog, countOrdinals, listSegments, listSegmentsByOrdinal, listShards } from './reads.js';
 import { retryJob } from './retry.js';
 import { reuseLedger } from './reuse.js';
 import { listRunners, removeRunner, saveRunner } from './runners.js';
@@ -101,7 +96,6 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     listRunners: (params) => listRunners(database, params),
 
     forgetIdempotency: (params) => forgetIdempotency(database, params),
-    isBlobReferenced: (params) => isBlobReferenced(database, params),
     backlog: () => backlog(database),
 
     ...accessLedger(database),
@@ -110,6 +104,8 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     ...projectLimitsLedger(database),
     ...uploadLedger(database),
     ...reuseLedger(database),
+    ...jobProblemLedger(database),
+    ...blobReferenceLedger(database),
   };
 }
 

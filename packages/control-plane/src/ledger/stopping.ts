@@ -18,7 +18,11 @@ export async function stopJob(
     const row = await lockJob(session, id);
     if (row === null || (projectId !== null && row.project_id !== projectId)) return null;
     if (isTerminal(row.state)) return { outcome: 'ended', job: toJobRecord(row) };
-    if (!STOPPABLE_STATES.includes(row.state)) return { outcome: 'stopping', job: toJobRecord(row) };
+    if (!STOPPABLE_STATES.includes(row.state)) {
+      const stopped =
+        row.problem_code === null || reason !== 'cancelled' ? row : await giveUp(session, row, nowMs);
+      return { outcome: 'stopping', job: toJobRecord(stopped) };
+    }
     return { outcome: 'stopping', job: toJobRecord(await beginStop(session, row, reason, nowMs)) };
   });
 }
@@ -46,9 +50,22 @@ export async function beginStop(
     paused_at: null,
     cancelling_at: nowMs,
     finalizing_at: waits ? null : nowMs,
+    // What waits to be planned again is planned now: its items need a place in the results.
+    ...(job.finalize_owner === null ? { finalize_until: null } : {}),
     version: job.version + 1,
   };
   await session.db.updateTable('job').set(change).where('id', '=', job.id).execute();
+  return { ...job, ...change };
+}
+
+/** A job that cannot be finalized or planned is tried once more, now, and given up when that fails. */
+async function giveUp({ db }: Session, job: JobRow, nowMs: number): Promise<JobRow> {
+  const change = {
+    give_up_at: job.give_up_at ?? nowMs,
+    ...(job.finalize_owner === null ? { finalize_until: null } : {}),
+    version: job.version + 1,
+  };
+  await db.updateTable('job').set(change).where('id', '=', job.id).execute();
   return { ...job, ...change };
 }
 

@@ -109,6 +109,8 @@ export class LedgerWorld {
       errorGroups: [],
       inputErrors: [],
       pausedAtMs: null,
+      problem: null,
+      giveUpAtMs: null,
       endReason: null,
       outputFileId: null,
       errorFileId: null,

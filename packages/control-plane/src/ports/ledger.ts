@@ -1,6 +1,8 @@
 import type { EndReason, InputError, JobState, Priority } from '@batch-infer/contracts';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { AccessLedger } from './access.js';
+import type { BlobReferenceLedger } from './blob-references.js';
+import type { JobProblemLedger } from './job-problems.js';
 import type { PauseLedger } from './pausing.js';
 import type { ProjectLimitsLedger } from './project-limits.js';
 import type {
@@ -25,7 +27,9 @@ export interface Ledger
     PauseLedger,
     WebhookLedger,
     ProjectLimitsLedger,
-    ReuseLedger {
+    ReuseLedger,
+    JobProblemLedger,
+    BlobReferenceLedger {
   /** Brings the schema up to date under a lock. */
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */
@@ -93,8 +97,16 @@ export interface Ledger
   claimPlanning(params: { jobId: string; owner: string; claimMs: number; nowMs: number }): Promise<boolean>;
   /** A job without shards → `failed` with the bad lines; it has no items then. */
   refuseJob(params: { jobId: string; errors: readonly InputError[]; nowMs: number }): Promise<boolean>;
-  /** Jobs without shards (`validating`, or stopped since), left by a dead process. */
-  listUnplanned(params: { createdBeforeMs: number; limit: number }): Promise<JobRecord[]>;
+  /**
+   * Jobs without shards (`validating`, or stopped since) that nobody plans now and whose time to be tried again has come:
+   * in turn over projects, the oldest of each first. `small`: those of one shard at most, or the others.
+   */
+  listUnplanned(params: {
+    createdBeforeMs: number;
+    small: boolean;
+    limit: number;
+    nowMs: number;
+  }): Promise<JobRecord[]>;
 
   getJob(params: { projectId: string; id: string }): Promise<JobRecord | null>;
   /** Newest first. */
@@ -131,8 +143,9 @@ export interface Ledger
 
   /**
    * Cancel or expire: `queued|running|validating` → `cancelling` (or `finalizing` at once when nothing is leased). No
-   * shard of it can be claimed from now on (I12). Idempotent, the first reason stays; a `finalizing` job is left as it
-   * is. `null` for an unknown job, `ended` when it has ended.
+   * shard of it can be claimed from now on (I12). Idempotent, the first reason stays. A `finalizing` job is left as it is,
+   * but when its finalization fails and it is cancelled: it is tried again at once, and the next failure ends it. `null`
+   * for an unknown job, `ended` when it has ended.
    */
   stopJob(params: {
     projectId: string | null;
@@ -274,6 +287,8 @@ export interface Ledger
     expired: number;
     outputFile: FileRecord | null;
     errorFile: FileRecord | null;
+    /** The object with the ids of its never-run items. */
+    idsBlobKey?: string;
     nowMs: number;
   }): Promise<boolean>;
   abandonFinalization(params: { jobId: string; owner: string }): Promise<void>;
@@ -286,8 +301,6 @@ export interface Ledger
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
   /** Drops idempotency rows older than their time. */
   forgetIdempotency(params: { explicitBeforeMs: number; implicitBeforeMs: number }): Promise<void>;
-  /** Whether any row names this blob: for the orphan sweep. */
-  isBlobReferenced(params: { key: string }): Promise<boolean>;
   /** Ready and leased shards, by lane. */
   backlog(): Promise<LaneBacklog[]>;
 }

@@ -34,6 +34,18 @@ export interface ErrorGroup {
   readonly sample: { readonly index: number; readonly custom_id: string };
 }
 
+/** What keeps a job from being planned or finalized; it is tried again until it works or is given up. */
+export interface JobProblem {
+  readonly code: 'plan_failed' | 'finalize_failed';
+  /** A sentence for people, without a full stop at its end; no prompts, no answers. */
+  readonly message: string;
+  /** Since when it fails without a success in between. */
+  readonly sinceMs: number;
+  readonly tries: number;
+  /** Those of the tries for which the job itself is to blame: the store and the ledger were well. */
+  readonly ownTries: number;
+}
+
 export interface JobRecord {
   readonly id: string;
   readonly projectId: string;
@@ -44,6 +56,8 @@ export interface JobRecord {
   readonly inputBlobKey: string;
   /** The object that holds its lines in plan order; absent while plan order is input order. */
   readonly workBlobKey?: string;
+  /** The object with the `custom_id`s of its items that were never run; absent while there are none. */
+  readonly idsBlobKey?: string;
   readonly options: JobOptions;
   readonly models: readonly string[];
   readonly priority: Priority;
@@ -63,6 +77,10 @@ export interface JobRecord {
   readonly pausedAtMs: number | null;
   /** Why it is being ended; `null` while it runs. */
   readonly endReason: EndReason | null;
+  /** `null` while nothing keeps it from being planned or finalized. */
+  readonly problem: JobProblem | null;
+  /** When it was cancelled while its finalization failed: the next failure ends it. */
+  readonly giveUpAtMs: number | null;
   readonly outputFileId: string | null;
   readonly errorFileId: string | null;
   /** Grows with every change that a reader could see: the ETag. */

@@ -48,6 +48,8 @@ function anyJob(seed: number): JobRecord {
     errorGroups: [],
     inputErrors: refused ? [{ line: 1, param: null, code: 'invalid_json', message: 'Line 1 is bad' }] : [],
     pausedAtMs: null,
+    problem: null,
+    giveUpAtMs: null,
     endReason,
     outputFileId: ended && succeeded > 0 ? 'file-2' : null,
     errorFileId: ended && total > succeeded ? 'file-3' : null,
