@@ -2,6 +2,7 @@
 export * from './determined.js';
 export * from './endpoints.js';
 export * from './error-codes.js';
+export * from './exact-json.js';
 export * from './failures.js';
 export * from './ids.js';
 export * from './lifecycle.js';

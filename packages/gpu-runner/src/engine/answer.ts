@@ -1,4 +1,4 @@
-import type { SegmentHeader } from '@batch-infer/contracts';
+import { isExactNumber, parseExactJson, type SegmentHeader } from '@batch-infer/contracts';
 
 export type Usage = NonNullable<SegmentHeader['u']>;
 
@@ -7,10 +7,15 @@ export type Json = Readonly<Record<string, unknown>>;
 export const isJsonObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-export function parseJsonObject(text: string): Json | null {
+export const parseJsonObject = (text: string): Json | null => objectOf(text, JSON.parse);
+
+/** The same for what is written again: its numbers stay as they were written, see `parseExactJson`. */
+export const parseExactObject = (text: string): Json | null => objectOf(text, parseExactJson);
+
+function objectOf(text: string, parse: (text: string) => unknown): Json | null {
   try {
-    const value: unknown = JSON.parse(text);
-    return isJsonObject(value) ? value : null;
+    const value = parse(text);
+    return isJsonObject(value) && !isExactNumber(value) ? value : null;
   } catch {
     return null;
   }

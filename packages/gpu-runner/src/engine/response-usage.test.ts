@@ -67,6 +67,14 @@ describe('the usage of a response', () => {
     });
   });
 
+  test('keeps the numbers in it as they were written', () => {
+    const said = '"input_tokens":8.0,"id":1234567890123456789,"input_tokens_details":{"x":1e400}';
+    const filled = withWholeUsage(`{"usage":{${said}}}`, JSON.parse(`{"usage":{${said}}}`));
+    expect(filled).toContain(
+      '"input_tokens":8.0,"id":1234567890123456789,"input_tokens_details":{"x":1e400,',
+    );
+  });
+
   test('under a key that is written with escapes is left alone', () => {
     const text = '{"\\u0075sage":{"input_tokens":8}}';
     expect(withWholeUsage(text, JSON.parse(text))).toBe(text);

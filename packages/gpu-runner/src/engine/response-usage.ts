@@ -1,5 +1,5 @@
 import { hasKey, scanObject } from '../work/json-scan.js';
-import { isJsonObject, type Json } from './answer.js';
+import { isJsonObject, type Json, parseExactObject } from './answer.js';
 
 const USAGE = Buffer.from('usage');
 
@@ -16,20 +16,24 @@ const DEMANDED = [
  * @param answer what the text says
  */
 export function withWholeUsage(text: string, answer: Json): string {
-  const { usage } = answer;
-  if (!isJsonObject(usage)) return text;
-  const missing = DEMANDED.flatMap(([details, counters]) => {
+  if (!isJsonObject(answer.usage) || missingIn(answer.usage).length === 0) return text;
+  const bytes = Buffer.from(text);
+  // The last one counts, as for parsers. One whose key is written with escapes is left alone.
+  const place = scanObject(bytes)?.members.findLast((member) => hasKey(bytes, member, USAGE));
+  const usage =
+    place === undefined ? null : parseExactObject(bytes.toString('utf8', place.valueStart, place.valueEnd));
+  if (place === undefined || usage === null) return text;
+  const whole = JSON.stringify({ ...usage, ...Object.fromEntries(missingIn(usage)) });
+  return bytes.toString('utf8', 0, place.valueStart) + whole + bytes.toString('utf8', place.valueEnd);
+}
+
+/** Details that lack a counter, with it. */
+function missingIn(usage: Json): (readonly [string, Json])[] {
+  return DEMANDED.flatMap(([details, counters]) => {
     const said = usage[details] ?? {};
     if (!isJsonObject(said)) return [];
     const zeros = counters.filter((counter) => (said[counter] ?? null) === null);
     if (zeros.length === 0) return [];
     return [[details, { ...said, ...Object.fromEntries(zeros.map((counter) => [counter, 0])) }] as const];
   });
-  if (missing.length === 0) return text;
-  const bytes = Buffer.from(text);
-  // The last one counts, as for parsers. One whose key is written with escapes is left alone.
-  const place = scanObject(bytes)?.members.findLast((member) => hasKey(bytes, member, USAGE));
-  if (place === undefined) return text;
-  const whole = JSON.stringify({ ...usage, ...Object.fromEntries(missing) });
-  return bytes.toString('utf8', 0, place.valueStart) + whole + bytes.toString('utf8', place.valueEnd);
 }

@@ -1,3 +1,4 @@
+import { parseExactJson } from '@batch-infer/contracts';
 import {
   type ClaimResponse,
   claimResponse,
@@ -73,8 +74,11 @@ export class ServerClient {
   }
 
   async claim(shardId: string, epoch: number): Promise<ClaimResponse> {
-    const body = { runner_id: this.runnerId, shard_id: shardId, epoch };
-    return claimResponse.parse(await this.#postJson('/v1/runner/claim', body));
+    const body = JSON.stringify({ runner_id: this.runnerId, shard_id: shardId, epoch });
+    const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
+    const response = await this.#send('POST', '/v1/runner/claim', 'application/json', body, signal);
+    // What the job adds to its bodies goes on to the engine.
+    return claimResponse.parse(parseExactJson(await response.body.text()));
   }
 
   async renew(request: RenewRequest, timeoutMs: number): Promise<RenewResponse> {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { parseExactObject } from '../engine/answer.js';
 import { requestLineReader } from './request-line.js';
 
 const plain = requestLineReader({ model: null, members: null });
@@ -87,4 +88,15 @@ test('a body that asks for a stream is asked for in one piece: a result is one b
   const line = '{"body":{"model":"m","stream":true,"stream_options":{"include_usage":true}}}';
   expect(read(line)?.body).toBe('{"model":"m"}');
   expect(read('{"body":{"stream":false}}')?.body).toBe('{"stream":false}');
+});
+
+test('numbers stay as they were written, in the body and in what the job adds, whichever way is taken', () => {
+  const numbers = '"a":1234567890123456789,"b":[1.0,-0,1e400,0.10],"c":{"d":9007199254740993}';
+  const members = parseExactObject(`{"seed":1234567890123456788,"temperature":0.0}`);
+  const reader = requestLineReader({ model: 'm', members });
+  const added = '"seed":1234567890123456788,"temperature":0.0,"model":"m"';
+  expect(read(`{"body":{${numbers}}}`, reader)?.body).toBe(`{${added},${numbers}}`);
+  for (const slow of ['{"b\\u006fdy":{NUMBERS}}', '{"body":{"stre\\u0061m":true,NUMBERS}}'])
+    expect(read(slow.replace('NUMBERS', numbers), reader)?.body).toBe(`{${added},${numbers}}`);
+  expect(read(`{"body":{"stream":true,${numbers}}}`, reader)?.body).toBe(`{${added},${numbers}}`);
 });

@@ -1,10 +1,12 @@
+import { isExactNumber } from '@batch-infer/contracts';
+import { isJsonObject, type Json, parseExactObject } from '../engine/answer.js';
 import { hasEscapedKey, hasKey, type Member, scanObject } from './json-scan.js';
 
 /** What a job adds to each of its bodies. */
 export interface BodyDefaults {
   /** Model of bodies without one. */
   readonly model: string | null;
-  /** Top-level members of bodies that lack them. */
+  /** Top-level members of bodies that lack them; numbers may be kept as their text, see `parseExactJson`. */
   readonly members: Readonly<Record<string, unknown>> | null;
 }
 
@@ -77,38 +79,35 @@ function textOf(line: Buffer, member: Member): string | null {
   const { valueStart, valueEnd } = member;
   const isPlain = line[valueStart] === QUOTE && !line.subarray(valueStart, valueEnd).includes(BACKSLASH);
   if (isPlain) return line.toString('utf8', valueStart + 1, valueEnd - 1);
-  const value: unknown = JSON.parse(line.toString('utf8', valueStart, valueEnd));
-  return value === null || value === undefined ? null : String(value);
+  const text = line.toString('utf8', valueStart, valueEnd);
+  const value: unknown = JSON.parse(text);
+  if (value === null) return null;
+  return typeof value === 'string' ? value : text;
 }
 
-/** For escaped keys and other oddities. An answer is one body, so `stream` is left out. */
+/** For escaped keys and other oddities; numbers stay as they were written. An answer is one body, so `stream` is left out. */
 function readSlowly(line: Buffer, additions: Readonly<Record<string, unknown>>): RequestLine | null {
-  const parsed = parseObject(line.toString('utf8'));
+  const parsed = parseExactObject(line.toString('utf8'));
   if (parsed === null) return null;
   const { custom_id: customId, url, body } = parsed;
   return {
-    customId: customId === undefined || customId === null ? null : String(customId),
+    customId: customId === undefined || customId === null ? null : textOfId(customId),
     url: typeof url === 'string' ? url : null,
     body: Buffer.from(
-      JSON.stringify(isObject(body) ? withoutStream({ ...additions, ...body }) : (body ?? null)),
+      JSON.stringify(
+        isJsonObject(body) && !isExactNumber(body)
+          ? withoutStream({ ...additions, ...body })
+          : (body ?? null),
+      ),
     ),
   };
 }
 
-function withoutStream(body: Record<string, unknown>): Record<string, unknown> {
+const textOfId = (customId: unknown): string =>
+  typeof customId === 'string' ? customId : JSON.stringify(customId);
+
+function withoutStream(body: Json): Json {
   if (body.stream !== true) return body;
   const { stream: _stream, stream_options: _options, ...rest } = body;
   return rest;
-}
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-function parseObject(text: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : null;
-  } catch {
-    return null;
-  }
 }

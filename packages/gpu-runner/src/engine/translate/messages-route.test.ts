@@ -140,3 +140,30 @@ describe('the messages route of an engine', () => {
     await call.reply;
   });
 });
+
+describe('numbers on their way through a translation', () => {
+  const odd = '[1234567890123456789,1.0,-0,1e400,0.10]';
+
+  it('stay as they were written, in the request and in the answer', async () => {
+    const args = JSON.stringify(`{"post_id": 1234567890123456789, "more": ${odd}}`);
+    const completion = `{"choices":[{"finish_reason":"tool_calls","message":{"content":null,
+      "tool_calls":[{"id":"t1","function":{"name":"f","arguments":${args}}}]}}],
+      "usage":{"prompt_tokens":4.0,"completion_tokens":1}}`;
+    const client = new ScriptedClient({
+      [MESSAGES]: answer(404, { detail: 'Not Found' }),
+      [CHAT]: { kind: 'answer', status: 200, retryAfterMs: null, ms: 5, body: Buffer.from(completion) },
+    });
+    const body = `{"model":"m","max_tokens":9,"seed":1234567890123456789,"temperature":1.0,
+      "tools":[{"name":"f","input_schema":{"type":"object","maximum":1234567890123456789}}],
+      "messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{"n":${odd}}}]}]}`;
+    const { reply } = new MessagesRoute(client).post({ ...request(), body: Buffer.from(body) });
+    const told = await reply;
+    const sent = Buffer.from(client.sent[1]?.body ?? []).toString();
+    expect(sent).toContain('"seed":1234567890123456789,"temperature":1.0');
+    expect(sent).toContain('"maximum":1234567890123456789');
+    expect(sent).toContain(JSON.stringify(`{"n":${odd}}`));
+    const message = told.kind === 'answer' ? told.body.toString() : '';
+    expect(message).toContain(`"input":{"post_id":1234567890123456789,"more":${odd}}`);
+    expect(message).toContain('"input_tokens":4,');
+  });
+});

@@ -1,4 +1,4 @@
-import { parseJsonObject } from '../answer.js';
+import { type Json, parseExactObject } from '../answer.js';
 import { classify } from '../classify.js';
 import type { EngineCall, EngineRequest } from '../client.js';
 import type { EngineAnswer, EngineReply } from '../reply.js';
@@ -40,11 +40,14 @@ export class MessagesRoute {
 
   #translated(request: EngineRequest): EngineCall {
     const text = Buffer.from(request.body).toString('utf8');
-    const chat = toChatRequest(parseJsonObject(text) ?? {});
+    const chat = toChatRequest(parseExactObject(text) ?? {});
     if (!chat.ok) return { reply: Promise.resolve(refusal(chat)), abort: () => undefined };
     const body = Buffer.from(JSON.stringify(chat.body));
     const call = this.#client.post({ ...request, path: CHAT_PATH, body });
-    return { reply: call.reply.then(translateReply), abort: () => call.abort() };
+    return {
+      reply: call.reply.then((answer) => translateReply(answer, chat.body)),
+      abort: () => call.abort(),
+    };
   }
 }
 
@@ -55,10 +58,10 @@ function lacksRoute(reply: EngineReply): boolean {
 }
 
 /** Answers become messages; errors, and answers that are no completion, are left for the judge as they are. */
-function translateReply(reply: EngineReply): EngineReply {
+function translateReply(reply: EngineReply, { model }: Json): EngineReply {
   if (reply.kind !== 'answer' || reply.status < 200 || reply.status >= 300) return reply;
-  const completion = parseJsonObject(reply.body.toString('utf8'));
-  const message = completion === null ? null : toMessage(completion);
+  const completion = parseExactObject(reply.body.toString('utf8'));
+  const message = completion === null ? null : toMessage(completion, model);
   return message === null ? reply : { ...reply, body: Buffer.from(JSON.stringify(message)) };
 }
 
