@@ -1,11 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { ORPHAN_AGE_MS } from '../files/record-objects.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import { BLOBS, CLOCK, LEDGER } from '../tokens.js';
-
-/** A blob gets its row within moments; one that has none after this was left behind by a crash. */
-export const ORPHAN_AGE_MS = 3_600_000;
 
 const PAGE = 200;
 

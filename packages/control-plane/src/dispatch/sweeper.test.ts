@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ORPHAN_AGE_MS } from '../files/record-objects.js';
 import { openUseCases, type UseCases } from '../use-cases-fixture.js';
-import { ORPHAN_AGE_MS, OrphanSweep } from './orphan-sweep.js';
+import { OrphanSweep } from './orphan-sweep.js';
 import { OutageWatch } from './outage-watch.js';
 import { Sweeper } from './sweeper.js';
 

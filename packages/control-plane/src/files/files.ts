@@ -11,6 +11,7 @@ import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { FileRecord } from '../ports/records.js';
 import { BLOBS, CLOCK, CONFIG, LEDGER } from '../tokens.js';
+import { dropObjects, dropUnlessDone, recordObjects } from './record-objects.js';
 
 /** Purpose of inputs of batches: the only one whose lines are judged at upload. */
 export const BATCH_PURPOSE = 'batch';
@@ -20,6 +21,7 @@ export interface SpooledFile extends ReceivedInput {
   readonly id: string;
   readonly blobKey: string;
   readonly filename: string;
+  readonly storedAtMs: number;
 }
 
 export interface FileOptions {
@@ -62,11 +64,11 @@ export class Files {
       blobKey,
       scanner: new JsonlScanner({ mediaHosts: this.#config.mediaHosts }),
     });
-    return { ...received, id, blobKey, filename: params.filename };
+    return { ...received, id, blobKey, filename: params.filename, storedAtMs: this.#clock.nowMs() };
   }
 
   async discard(spooled: SpooledFile): Promise<void> {
-    await this.#ingest.discard(spooled.blobKey);
+    await dropObjects(this.#blobs, [spooled.blobKey]);
   }
 
   /**
@@ -80,34 +82,36 @@ export class Files {
     signal: AbortSignal;
   }): Promise<{ file: FileRecord; replayed: boolean }> {
     const { spooled, options, signal } = params;
-    let kept = false;
-    try {
-      const isInput = options.purpose === BATCH_PURPOSE;
+    const isInput = options.purpose === BATCH_PURPOSE;
+    await dropUnlessDone(this.#blobs, [spooled.blobKey], async () => {
       if (isInput) assertGoodInput(spooled.scan);
-      const nowMs = this.#clock.nowMs();
-      const file: FileRecord = {
-        id: spooled.id,
-        projectId: params.attempt.projectId,
-        purpose: options.purpose,
-        filename: spooled.filename,
-        bytes: spooled.bytes,
-        sha256: spooled.sha256,
-        blobKey: spooled.blobKey,
-        summary: isInput ? spooled.scan.summary : null,
-        internal: false,
-        createdAtMs: nowMs,
-        expiresAtMs:
-          options.expiresAfterSeconds === null ? null : nowMs + options.expiresAfterSeconds * 1_000,
-      };
-      const idempotency = { ...params.attempt, fingerprint: fingerprintOf(spooled.sha256, options) };
-      signal.throwIfAborted();
-      const created = await this.#ledger.createFile({ file, idempotency, nowMs });
-      if (created.outcome === 'conflict') throw keyReused();
-      kept = created.outcome === 'created';
-      return { file: created.record, replayed: !kept };
-    } finally {
-      if (!kept) await this.discard(spooled);
-    }
+    });
+    const nowMs = this.#clock.nowMs();
+    const file: FileRecord = {
+      id: spooled.id,
+      projectId: params.attempt.projectId,
+      purpose: options.purpose,
+      filename: spooled.filename,
+      bytes: spooled.bytes,
+      sha256: spooled.sha256,
+      blobKey: spooled.blobKey,
+      summary: isInput ? spooled.scan.summary : null,
+      internal: false,
+      createdAtMs: nowMs,
+      expiresAtMs: options.expiresAfterSeconds === null ? null : nowMs + options.expiresAfterSeconds * 1_000,
+    };
+    const idempotency = { ...params.attempt, fingerprint: fingerprintOf(spooled.sha256, options) };
+    const created = await recordObjects({
+      blobs: this.#blobs,
+      clock: this.#clock,
+      keys: [spooled.blobKey],
+      storedAtMs: spooled.storedAtMs,
+      signal,
+      record: () => this.#ledger.createFile({ file, idempotency, nowMs }),
+      keeps: ({ outcome }) => outcome === 'created',
+    });
+    if (created.outcome === 'conflict') throw keyReused();
+    return { file: created.record, replayed: created.outcome === 'replayed' };
   }
 
   /** @throws DomainError `not_found`: also for files of other projects and for inputs that are no files of their own. */
@@ -140,7 +144,7 @@ export class Files {
       );
     }
     if (deleted.outcome !== 'deleted') return;
-    for (const key of [deleted.blobKey, ...deleted.workBlobKeys]) await this.#blobs.delete({ key });
+    await dropObjects(this.#blobs, [deleted.blobKey, ...deleted.workBlobKeys]);
   }
 
   async open(file: FileRecord): Promise<Readable> {

@@ -12,6 +12,7 @@ import type { FileRecord } from '../ports/records.js';
 import type { UploadPartRecord, UploadRecord } from '../ports/uploads.js';
 import { BLOBS, CLOCK, LEDGER } from '../tokens.js';
 import { Files, keyReused, shownId } from './files.js';
+import { dropObjects, dropUnlessDone, recordObjects } from './record-objects.js';
 
 /** What an upload is to become. */
 export interface UploadPlan {
@@ -29,6 +30,7 @@ export interface SpooledPart {
   readonly blobKey: string;
   readonly bytes: number;
   readonly sha256: string;
+  readonly storedAtMs: number;
 }
 
 /** Files that come in parts, which may come in parallel and out of order. */
@@ -87,11 +89,11 @@ export class Uploads {
       maxBytes: LIMITS.uploadPartBytes,
       what: 'part',
     });
-    return { ...received, id, blobKey };
+    return { ...received, id, blobKey, storedAtMs: this.#clock.nowMs() };
   }
 
   async discardPart(part: SpooledPart): Promise<void> {
-    await this.#ingest.discard(part.blobKey);
+    await dropObjects(this.#blobs, [part.blobKey]);
   }
 
   /** @throws DomainError `not_found`, `upload_not_pending`, `file_too_large`; then the part is deleted */
@@ -102,34 +104,38 @@ export class Uploads {
     signal: AbortSignal;
   }): Promise<{ part: UploadPartRecord; replayed: boolean }> {
     const { uploadId, spooled, attempt, signal } = params;
-    let kept = false;
-    try {
-      const upload = await this.get(attempt.projectId, uploadId);
-      const nowMs = this.#clock.nowMs();
-      const { sha256, ...stored } = spooled;
-      signal.throwIfAborted();
-      const added = await this.#ledger.addUploadPart({
-        projectId: attempt.projectId,
-        part: { ...stored, uploadId, createdAtMs: nowMs },
-        // A part may have been sent twice, because its answer was lost; what goes on for ever is refused.
-        maxBytes: 2 * upload.bytes + LIMITS.uploadPartBytes,
-        idempotency: { ...attempt, fingerprint: sha256 },
-        nowMs,
-      });
-      if (added === null) throw notFound(uploadId);
-      if (added.outcome === 'conflict') throw keyReused();
-      if (added.outcome === 'not_pending') throw notPending(upload);
-      if (added.outcome === 'too_much') {
-        throw new DomainError(
-          'file_too_large',
-          `The parts of upload ${uploadId} have far more than its ${upload.bytes} bytes. Cancel it, and begin again.`,
-        );
-      }
-      kept = added.outcome === 'created';
-      return { part: added.record, replayed: !kept };
-    } finally {
-      if (!kept) await this.discardPart(spooled);
+    const { sha256, storedAtMs, ...stored } = spooled;
+    const upload = await dropUnlessDone(this.#blobs, [spooled.blobKey], () =>
+      this.get(attempt.projectId, uploadId),
+    );
+    const nowMs = this.#clock.nowMs();
+    const added = await recordObjects({
+      blobs: this.#blobs,
+      clock: this.#clock,
+      keys: [spooled.blobKey],
+      storedAtMs,
+      signal,
+      record: () =>
+        this.#ledger.addUploadPart({
+          projectId: attempt.projectId,
+          part: { ...stored, uploadId, createdAtMs: nowMs },
+          // A part may have been sent twice, because its answer was lost; what goes on for ever is refused.
+          maxBytes: 2 * upload.bytes + LIMITS.uploadPartBytes,
+          idempotency: { ...attempt, fingerprint: sha256 },
+          nowMs,
+        }),
+      keeps: (answer) => answer?.outcome === 'created',
+    });
+    if (added === null) throw notFound(uploadId);
+    if (added.outcome === 'conflict') throw keyReused();
+    if (added.outcome === 'not_pending') throw notPending(await this.get(attempt.projectId, uploadId));
+    if (added.outcome === 'too_much') {
+      throw new DomainError(
+        'file_too_large',
+        `The parts of upload ${uploadId} have far more than its ${upload.bytes} bytes. Cancel it, and begin again.`,
+      );
     }
+    return { part: added.record, replayed: added.outcome === 'replayed' };
   }
 
   /**
@@ -206,7 +212,7 @@ export class Uploads {
       nowMs: this.#clock.nowMs(),
     });
     if (ended === null) throw notFound(id);
-    for (const key of ended.blobKeys) await this.#blobs.delete({ key });
+    await dropObjects(this.#blobs, ended.blobKeys);
     return ended.upload;
   }
 

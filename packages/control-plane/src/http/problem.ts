@@ -3,7 +3,7 @@ import type { Problem } from '@batch-infer/contracts/native';
 import { HttpException } from '@nestjs/common';
 import { DomainError } from '../errors.js';
 import { BlobMissingError, StorageFullError } from '../ports/blobs.js';
-import { StoreUnavailableError } from '../ports/outage.js';
+import { CommitUnknownError, StoreUnavailableError } from '../ports/outage.js';
 
 /** An error as it goes over the wire: `application/problem+json` with OpenAI's `error` object beside it. */
 export interface ProblemAnswer {
@@ -54,10 +54,18 @@ export function toDomainError(error: unknown): DomainError {
   if (error instanceof BlobMissingError) {
     return new DomainError('internal_error', 'Stored bytes that should exist are missing.', { cause: error });
   }
+  if (error instanceof CommitUnknownError) {
+    return new DomainError(
+      'unavailable',
+      'The ledger went away while it wrote: whether the request took effect is not known. Send the same request again, with the same Idempotency-Key if it had one: it is not done twice then.',
+      { cause: error, retryAfterSeconds: 2 },
+    );
+  }
   if (isOutage(error)) {
     return new DomainError(
       'unavailable',
-      'The ledger or the blob store does not answer now. Nothing was done; try again soon.',
+      // A request may be more than one transaction: that nothing was done is not known here.
+      'The ledger or the blob store does not answer now. Send the same request again soon, with the same Idempotency-Key if it had one.',
       {
         cause: error,
         retryAfterSeconds: 2,

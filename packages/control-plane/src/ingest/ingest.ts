@@ -17,10 +17,11 @@ export interface ReceivedInput {
 /** Takes inputs in: hashed, checked and stored in one pass at the pace of the store, never held whole. */
 @Injectable()
 export class Ingest {
-  readonly #blobs: Blobs;
+  /** Where inputs are stored. */
+  readonly blobs: Blobs;
 
   constructor(@Inject(BLOBS) blobs: Blobs) {
-    this.#blobs = blobs;
+    this.blobs = blobs;
   }
 
   /**
@@ -65,7 +66,7 @@ export class Ingest {
     }
     try {
       if (blobKey === null) for await (const _ of taken());
-      else await this.#blobs.put({ key: blobKey, body: Readable.from(taken(), { objectMode: false }) });
+      else await this.blobs.put({ key: blobKey, body: Readable.from(taken(), { objectMode: false }) });
     } catch (error) {
       if (!(error instanceof DomainError)) await drain(source, maxBytes - bytes);
       throw error;
@@ -81,17 +82,12 @@ export class Ingest {
   }): Promise<ReceivedInput> {
     const { body, blobKey, scanner } = params;
     scanner.push(body);
-    if (blobKey !== null) await this.#blobs.put({ key: blobKey, body });
+    if (blobKey !== null) await this.blobs.put({ key: blobKey, body });
     return {
       bytes: body.length,
       sha256: createHash('sha256').update(body).digest('hex'),
       scan: scanner.end(),
     };
-  }
-
-  /** Drops an object that no row names. */
-  async discard(blobKey: string): Promise<void> {
-    await this.#blobs.delete({ key: blobKey });
   }
 }
 

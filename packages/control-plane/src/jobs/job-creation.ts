@@ -6,6 +6,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import { DomainError } from '../errors.js';
 import { BATCH_PURPOSE, inputBlobKey, keyReused, shownId } from '../files/files.js';
+import { dropUnlessDone, recordObjects } from '../files/record-objects.js';
 import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
 import { assertGoodInput, Ingest, type ReceivedInput } from '../ingest/ingest.js';
 import { MESSAGES_ENDPOINT, MessageRequests } from '../ingest/message-requests.js';
@@ -69,11 +70,12 @@ export class JobCreation {
     const body = encodeInline(params.input);
     const { id, blobKey } = this.#newInput(params.attempt.projectId);
     const scanner = this.#scannerOf(params.options);
-    return await this.#keepOrDiscard(blobKey, async () => {
-      const received = await this.#ingest.store({ body, blobKey, scanner });
-      assertInlineItems(received.scan, params.input);
-      return await this.#createWithInput(params, { ...received, id, blobKey }, 'native');
+    const received = await dropUnlessDone(this.#ingest.blobs, [blobKey], async () => {
+      const stored = await this.#ingest.store({ body, blobKey, scanner });
+      assertInlineItems(stored.scan, params.input);
+      return stored;
     });
+    return await this.#createWithInput(params, { ...received, id, blobKey }, 'native');
   }
 
   /** A job whose JSONL is the request body. @throws DomainError `invalid_file`, `empty_file`, `file_too_large` */
@@ -81,11 +83,12 @@ export class JobCreation {
     this.#assertOptions(params.options);
     const { id, blobKey } = this.#newInput(params.attempt.projectId);
     const scanner = this.#scannerOf(params.options);
-    return await this.#keepOrDiscard(blobKey, async () => {
-      const received = await this.#ingest.receive({ source: params.source, blobKey, scanner });
-      assertGoodInput(received.scan);
-      return await this.#createWithInput(params, { ...received, id, blobKey }, 'native');
+    const received = await dropUnlessDone(this.#ingest.blobs, [blobKey], async () => {
+      const stored = await this.#ingest.receive({ source: params.source, blobKey, scanner });
+      assertGoodInput(stored.scan);
+      return stored;
     });
+    return await this.#createWithInput(params, { ...received, id, blobKey }, 'native');
   }
 
   /**
@@ -97,12 +100,13 @@ export class JobCreation {
     const requests = new MessageRequests();
     const source = Readable.from(requests.linesOf(params.source), { objectMode: false });
     const scanner = new JsonlScanner({ ...requests.scanOptions, mediaHosts: this.#config.mediaHosts });
-    return await this.#keepOrDiscard(blobKey, async () => {
-      const received = await this.#ingest.receive({ source, blobKey, scanner });
-      assertGoodInput(requests.judge(received.scan));
-      const options: JobOptions = { endpoint: MESSAGES_ENDPOINT };
-      return await this.#createWithInput({ ...params, options }, { ...received, id, blobKey }, 'anthropic');
+    const received = await dropUnlessDone(this.#ingest.blobs, [blobKey], async () => {
+      const stored = await this.#ingest.receive({ source, blobKey, scanner });
+      assertGoodInput(requests.judge(stored.scan));
+      return stored;
     });
+    const options: JobOptions = { endpoint: MESSAGES_ENDPOINT };
+    return await this.#createWithInput({ ...params, options }, { ...received, id, blobKey }, 'anthropic');
   }
 
   /**
@@ -182,18 +186,6 @@ export class JobCreation {
     return { id, blobKey: inputBlobKey(projectId, id) };
   }
 
-  /** An input that came with its job stays only when the job was created. */
-  async #keepOrDiscard(blobKey: string, create: () => Promise<CreatedJob>): Promise<CreatedJob> {
-    let kept = false;
-    try {
-      const created = await create();
-      kept = !created.replayed;
-      return created;
-    } finally {
-      if (!kept) await this.#ingest.discard(blobKey);
-    }
-  }
-
   async #createWithInput(
     params: CreateParams,
     stored: StoredInput,
@@ -238,13 +230,23 @@ export class JobCreation {
     const { summary } = input;
     const planned =
       !refused && summary.shards.length <= INLINE_PLAN_SHARDS && !needsPlanner(summary, options);
-    params.signal.throwIfAborted();
-    const created = await this.#ledger.createJob({
-      job,
-      file: params.file,
-      shards: planned ? shardsOf(summary, options) : null,
-      idempotency: { ...attempt, fingerprint: params.fingerprint },
-      nowMs,
+    const { file } = params;
+    const created = await recordObjects({
+      blobs: this.#ingest.blobs,
+      clock: this.#clock,
+      // An input that is a file of its own has its row already.
+      keys: file === null ? [] : [file.blobKey],
+      storedAtMs: file?.createdAtMs ?? nowMs,
+      signal: params.signal,
+      record: () =>
+        this.#ledger.createJob({
+          job,
+          file,
+          shards: planned ? shardsOf(summary, options) : null,
+          idempotency: { ...attempt, fingerprint: params.fingerprint },
+          nowMs,
+        }),
+      keeps: ({ outcome }) => outcome === 'created',
     });
     if (created.outcome === 'conflict') throw keyReused();
     if (created.outcome === 'replayed') return { job: created.record, replayed: true };

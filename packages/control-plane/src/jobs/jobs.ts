@@ -2,8 +2,8 @@ import type { JobState } from '@batch-infer/contracts';
 import { isTerminal, toJobId, toJobStatus } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
-import { deleteBlobs } from '../files/delete-blobs.js';
 import { shownId } from '../files/files.js';
+import { dropObjects } from '../files/record-objects.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
@@ -207,13 +207,13 @@ export class Jobs {
         `Job ${id} has not ended. Cancel it, wait for its end, then delete it.`,
       );
     }
-    await deleteBlobs(this.#blobs, deleted.blobKeys);
+    await dropObjects(this.#blobs, deleted.blobKeys);
   }
 
   async #deleteFiles(projectId: string, ids: readonly string[]): Promise<void> {
     for (const id of ids) {
       const deleted = await this.#ledger.deleteFile({ projectId, id });
-      if (deleted.outcome === 'deleted') await this.#blobs.delete({ key: deleted.blobKey });
+      if (deleted.outcome === 'deleted') await dropObjects(this.#blobs, [deleted.blobKey]);
     }
   }
 }
