@@ -3,6 +3,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { KeyRing } from './access/key-ring.js';
 import type { ControlPlaneConfig } from './config.js';
 import { Readiness } from './http/health/readiness.js';
+import { LoopHealth } from './loops/loop-health.js';
 import type { Blobs } from './ports/blobs.js';
 import type { Clock } from './ports/clock.js';
 import type { Ledger } from './ports/ledger.js';
@@ -40,6 +41,7 @@ export class CoreModule {
       { provide: KeyRing, useValue: ports.keyRing },
       { provide: Metrics, useValue: ports.metrics },
       LedgerGauges,
+      LoopHealth,
       Readiness,
     ];
     return { module: CoreModule, global: true, providers, exports: providers };

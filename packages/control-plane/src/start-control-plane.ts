@@ -28,6 +28,12 @@ import { RequestLimits } from './rate-limits/request-limits.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
 import { Metrics } from './telemetry/metrics.js';
 
+/** Limits of the steps of a stop; together with those of the others (2 s each) they stay below 30 s. */
+const LOOPS_LIMIT_MS = 4_000;
+const RELAY_LIMIT_MS = 1_000;
+/** Longer than requests that run may take to end. */
+const SERVER_LIMIT_MS = 10_500;
+
 export interface ControlPlane {
   /** Origin of the bound address, such as `http://127.0.0.1:8080`. */
   readonly url: string;
@@ -48,19 +54,20 @@ export async function startControlPlane(
 ): Promise<ControlPlane> {
   const logger = options.logger ?? createLogger({ level: config.logLevel });
   const clock = systemClock;
-  const undo = new Undo();
+  const undo = new Undo(logger);
+  let drainingSinceMs: number | null = null;
   try {
     const lock = await takeDataFolder(config);
-    undo.add(() => lock?.release());
+    undo.add('data folder', () => lock?.release());
     const keyFile = await openKeyFile(config, clock);
     const ledger = await openMigratedLedger(config, clock);
-    undo.add(() => ledger.close());
+    undo.add('ledger', () => ledger.close());
     const keyRing = new KeyRing({ ledger, clock });
     refuseOpenBind({ host: config.host, hasKeys: keyFile !== null || (await keyRing.hasKeys()) });
     const blobs = await openCheckedBlobs(config);
-    undo.add(() => blobs.close());
+    undo.add('blobs', () => blobs.close());
     const publisher = await openPublisher(config, logger);
-    undo.add(() => publisher.close());
+    undo.add('transport', () => publisher.close());
     const metrics = new Metrics();
     metrics.collectProcessMetrics();
     const ports: CorePorts = {
@@ -87,27 +94,38 @@ export async function startControlPlane(
     });
     await app.init();
     const closeServer = boundedClose(app.getHttpServer());
-    undo.add(() => closeServer(() => app.close()));
+    undo.add('http server', () => closeServer(() => app.close()), SERVER_LIMIT_MS);
 
     const sessions = app.get(RunnerSessions);
     await sessions.start();
     const heartbeat = lock ? new Heartbeat(resolve(config.dataDir)) : null;
     const background = startBackground({ app, ports, heartbeat });
     const relay = await openSignalRelay(config, ports);
-    undo.add(async () => {
+    undo.add('signals', () => relay?.close(), RELAY_LIMIT_MS);
+    undo.add('loops', () => background.stop(), LOOPS_LIMIT_MS);
+    // Ends the runners' polls; the ledger is still open for what they report.
+    undo.add('offers', () => publisher.close());
+    undo.add('runner sessions', () => {
+      drainingSinceMs = performance.now();
+      logger.info('draining');
       app.get(Readiness).drain();
       ports.signals.emit('draining');
       sessions.close();
-      // Ends the runners' polls; the ledger is still open for what they report.
-      await publisher.close();
-      await background.stop();
-      await relay?.close();
     });
 
     const url = await listen(app, config);
     lock?.setUrl(url);
     logger.info({ url, roles: config.roles }, 'control plane ready');
-    const close = () => undo.run();
+    const close = async () => {
+      try {
+        await undo.run();
+      } finally {
+        if (drainingSinceMs !== null) {
+          logger.info({ seconds: Math.round(performance.now() - drainingSinceMs) / 1_000 }, 'stopped');
+          drainingSinceMs = null;
+        }
+      }
+    };
     options.signal?.addEventListener('abort', () => void close(), { once: true });
     return { url, close };
   } catch (error) {

@@ -12,6 +12,7 @@ import { toApiKeyView, toCreatedApiKey } from '../http/access/access-views.js';
 import { DEFAULT_PROJECT_ID } from '../http/auth/project.js';
 import { DataFolderLockedError } from '../ledger/lock-data-folder.js';
 import { systemClock } from '../ports/clock.js';
+import { silentLogger } from '../telemetry/logger.js';
 import { KeyAdministration } from './key-administration.js';
 
 /** The API keys of a ledger without a server: how the first key is made, and how one gets back in without any. */
@@ -37,14 +38,14 @@ export async function openApiKeys(where: {
     BATCH_INFER_DATA: where.dataDir,
     BATCH_INFER_DATABASE_URL: where.databaseUrl,
   });
-  const undo = new Undo();
+  const undo = new Undo(silentLogger());
   try {
     if (config.databaseUrl === null) {
       const lock = await takeDataFolder(config);
-      undo.add(() => lock?.release());
+      undo.add('data folder', () => lock?.release());
     }
     const ledger = await openMigratedLedger(config, systemClock);
-    undo.add(() => ledger.close());
+    undo.add('ledger', () => ledger.close());
     const keys = new KeyAdministration({ ledger, clock: systemClock });
     return {
       create: async (request) =>

@@ -25,6 +25,9 @@ const LIST_LIMIT = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** Silence after which a request has failed. */
 const SOCKET_TIMEOUT_MS = 60_000;
+/** Written by `check`, by every process. */
+const CHECK_KEY = 'check/writable';
+const CHECK_WRITE_INTERVAL_MS = 600_000;
 const STALE_UPLOAD_MS = 24 * 3_600_000;
 
 /**
@@ -56,6 +59,7 @@ class S3Blobs implements Blobs {
   readonly #prefix: string;
   readonly #staleUploadMs: number;
   #swept = false;
+  #wroteAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(s3: S3Client, sdk: Sdk, options: S3BlobsOptions) {
     this.#s3 = s3;
@@ -183,12 +187,18 @@ class S3Blobs implements Blobs {
   }
 
   async check(): Promise<void> {
-    const key = `check/${crypto.randomUUID()}`;
-    await this.put({ key, body: new TextEncoder().encode('ok') });
-    await this.delete({ key });
+    if (performance.now() - this.#wroteAtMs < CHECK_WRITE_INTERVAL_MS) await this.head({ key: CHECK_KEY });
+    else await this.#checkWriting();
     if (this.#swept) return;
     await this.#abortStaleUploads(Date.now());
     this.#swept = true;
+  }
+
+  /** Always the same key, and seldom: where a bucket keeps versions, each object that was ever written stays. */
+  async #checkWriting(): Promise<void> {
+    this.#wroteAtMs = Number.NEGATIVE_INFINITY;
+    await this.put({ key: CHECK_KEY, body: new TextEncoder().encode('ok') });
+    this.#wroteAtMs = performance.now();
   }
 
   /** Parts of unfinished uploads cost room and are listed nowhere. */

@@ -10,7 +10,8 @@ import { Upkeep } from '../dispatch/upkeep.js';
 import { Retention } from '../files/retention.js';
 import { Finalizer } from '../finalize/finalizer.js';
 import { Planner } from '../jobs/planner.js';
-import { Loop } from '../loop.js';
+import { Loop } from '../loops/loop.js';
+import { LoopHealth } from '../loops/loop-health.js';
 import { WebhookDeliverer } from '../webhooks/webhook-deliverer.js';
 import type { Heartbeat } from './heartbeat.js';
 
@@ -47,9 +48,12 @@ export function startBackground(params: {
   const tasks = new Set<Promise<unknown>>();
   const loops: Loop[] = [];
 
+  const health = app.get(LoopHealth);
   const loop = (name: string, intervalMs: number, tick: () => Promise<unknown>): Loop => {
-    const started = new Loop({ name, intervalMs, tick, logger });
+    const onTick = ports.metrics.watchLoop(name);
+    const started = new Loop({ name, intervalMs, tick, logger, onTick });
     loops.push(started);
+    health.watch(started);
     return started;
   };
   /** Something a signal asks for; its loop does it later when it fails. */

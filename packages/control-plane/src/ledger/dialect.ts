@@ -3,10 +3,16 @@ import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type BetterSqlite from 'better-sqlite3';
 import { Kysely, PostgresDialect, type RawBuilder, SqliteDialect, type SqliteStatement, sql } from 'kysely';
+import { reportProgress } from '../loops/progress.js';
 import { StorageFullError } from '../ports/blobs.js';
 import { CommitUnknownError } from '../ports/outage.js';
 import { type Begin, groupCommits } from './group-commit.js';
-import { CONNECTION_LIMITS, type ConnectionLimits, WatchedPool } from './postgres-connections.js';
+import {
+  CONNECTION_LIMITS,
+  type ConnectionLimits,
+  KEEP_ALIVE_DELAY_MS,
+  WatchedPool,
+} from './postgres-connections.js';
 import { codeOf } from './postgres-errors.js';
 import type { Schema } from './schema.js';
 
@@ -76,7 +82,10 @@ async function openSqlite(file: string): Promise<Database> {
   connection.pragma('temp_store = MEMORY');
   // Kysely hands the one connection to one transaction at a time (its ConnectionMutex), so they never interleave; those
   // that wait for it share a commit.
-  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: cachingStatements(connection) }) });
+  const db = new Kysely<Schema>({
+    dialect: new SqliteDialect({ database: cachingStatements(connection) }),
+    log: reportProgress,
+  });
   const begin = groupCommits(db, () => connection.inTransaction);
   return {
     db,
@@ -155,7 +164,6 @@ function commitOf(connection: BetterSqlite.Database): SqliteStatement {
 
 // ── PostgreSQL ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const KEEP_ALIVE_DELAY_MS = 10_000;
 const INT8_OID = 20;
 const NUMERIC_OID = 1700;
 /** Any constant that other programs in the database do not use for an advisory lock. */
@@ -188,7 +196,11 @@ async function openPostgres(
         oid === INT8_OID || oid === NUMERIC_OID ? Number : types.getTypeParser(oid, format),
     },
   });
-  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: new WatchedPool(pool, limits) }) });
+  const watched = new WatchedPool(pool, limits);
+  const db = new Kysely<Schema>({
+    dialect: new PostgresDialect({ pool: watched }),
+    log: reportProgress,
+  });
   return {
     db,
     locksRows: true,
@@ -205,7 +217,9 @@ async function openPostgres(
       }
     },
     contains: (column, text) => sql<boolean>`strpos(${sql.ref(column)}, ${text}) > 0`,
-    close: () => db.destroy(),
+    close: async () => {
+      await db.destroy();
+    },
   };
 }
 

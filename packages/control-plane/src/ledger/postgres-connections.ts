@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { PostgresPool } from 'kysely';
 import type { Pool, PoolClient, QueryResult } from 'pg';
 import { StoreUnavailableError } from '../ports/outage.js';
@@ -15,6 +16,9 @@ export interface ConnectionLimits {
   readonly signMs: number;
 }
 
+/** Silence after which the operating system asks whether the other end lives. */
+export const KEEP_ALIVE_DELAY_MS = 10_000;
+
 export const CONNECTION_LIMITS: ConnectionLimits = {
   connectMs: 5_000,
   queryMs: 35_000,
@@ -23,6 +27,9 @@ export const CONNECTION_LIMITS: ConnectionLimits = {
 };
 
 type Answer = Pick<QueryResult, 'command' | 'rowCount' | 'rows'>;
+
+/** Time for the last word of connections that end in order. */
+const GOODBYE_MS = 50;
 
 interface Health {
   heardAtMs: number;
@@ -40,6 +47,7 @@ export class WatchedPool implements PostgresPool {
   readonly #pool: Pool;
   readonly #limits: ConnectionLimits;
   readonly #health = new WeakMap<PoolClient, Health>();
+  readonly #open = new Set<PoolClient>();
   /** When silence was last noticed: what was heard of only before that is replaced. */
   #silenceAtMs = Number.NEGATIVE_INFINITY;
 
@@ -52,11 +60,14 @@ export class WatchedPool implements PostgresPool {
     pool.on('connect', (client) => {
       const health: Health = { heardAtMs: performance.now(), broken: false };
       this.#health.set(client, health);
-      const markBroken = () => {
+      this.#open.add(client);
+      client.on('error', () => {
         health.broken = true;
-      };
-      client.on('error', markBroken);
-      client.on('end', markBroken);
+      });
+      client.on('end', () => {
+        health.broken = true;
+        this.#open.delete(client);
+      });
     });
   }
 
@@ -64,8 +75,22 @@ export class WatchedPool implements PostgresPool {
     return this.#pool.options;
   }
 
-  end(): Promise<void> {
-    return this.#pool.end();
+  /** Ends all connections; those that do not end by themselves soon are destroyed, and what runs on them fails. */
+  async end(): Promise<void> {
+    const ended = this.#pool.end();
+    const timer = setTimeout(() => this.#destroyAll(), this.#limits.signMs / 2);
+    try {
+      await ended;
+      // Connections that were idle say goodbye; one that is silent would never hear the answer.
+      if (this.#open.size > 0) await delay(GOODBYE_MS);
+    } finally {
+      clearTimeout(timer);
+      this.#destroyAll();
+    }
+  }
+
+  #destroyAll(): void {
+    for (const client of this.#open) client.connection.stream.destroy();
   }
 
   async connect(): ReturnType<PostgresPool['connect']> {

@@ -1,3 +1,4 @@
+import { startTcpFaultProxy } from '@batch-infer/testkit';
 import { stackVariable } from '@batch-infer/testkit/stack-environment';
 import { Client } from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -12,12 +13,17 @@ afterEach(async () => {
   for (const relay of relays.splice(0)) await relay.close();
 });
 
-async function open(): Promise<{ signals: Signals; heard: string[] }> {
+async function open(url = databaseUrl ?? ''): Promise<{ signals: Signals; heard: string[] }> {
   const signals = new Signals();
   const heard: string[] = [];
   signals.on('job-stopping', (jobId, reason) => heard.push(`${jobId} ${reason}`));
   signals.on('work-ready', () => heard.push('work-ready'));
-  const relay = new SignalRelay({ databaseUrl: databaseUrl ?? '', signals, logger: silentLogger() });
+  const relay = new SignalRelay({
+    databaseUrl: url,
+    signals,
+    logger: silentLogger(),
+    limits: { answerMs: 1_000, askIntervalMs: 100 },
+  });
   relays.push(relay);
   await relay.start();
   return { signals, heard };
@@ -53,5 +59,30 @@ describe.runIf(databaseUrl !== null)('signals between the control planes of one 
         { timeout: 15_000, interval: 200 },
       )
       .toContain('job_1 cancelled');
+  });
+
+  it('come again after the connection went silent without being closed', async () => {
+    const url = new URL(databaseUrl ?? '');
+    const proxy = await startTcpFaultProxy({
+      targetHost: url.hostname,
+      targetPort: Number(url.port || 5432),
+    });
+    url.hostname = '127.0.0.1';
+    url.port = String(proxy.port);
+    try {
+      const [one, two] = [await open(), await open(url.href)];
+      proxy.mute();
+      await expect
+        .poll(
+          () => {
+            one.signals.emit('job-stopping', 'job_1', 'cancelled');
+            return two.heard;
+          },
+          { timeout: 15_000, interval: 200 },
+        )
+        .toContain('job_1 cancelled');
+    } finally {
+      await proxy.close();
+    }
   });
 });

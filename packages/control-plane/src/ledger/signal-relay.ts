@@ -3,6 +3,7 @@ import type { EventEmitter } from 'node:events';
 import type { Client } from 'pg';
 import type { SignalMap, Signals } from '../ports/signals.js';
 import type { Logger } from '../telemetry/logger.js';
+import { KEEP_ALIVE_DELAY_MS } from './postgres-connections.js';
 
 /**
  * Signals that are of use to other control planes: with them a cancel, a new job or an ended one is seen there in
@@ -30,6 +31,17 @@ const CHANNEL = 'batch_infer_signals';
 /** The same signal again within this is sent once: what it says is "look now". */
 const COALESCE_MS = 25;
 const RECONNECT_MS = 1_000;
+/** Time for a connection to end in order. */
+const GOODBYE_MS = 500;
+
+export interface RelayLimits {
+  /** Longest time until a connection is made, and until a statement is answered. */
+  readonly answerMs: number;
+  /** A connection that only listens is asked for a sign of life this often. */
+  readonly askIntervalMs: number;
+}
+
+const RELAY_LIMITS: RelayLimits = { answerMs: 5_000, askIntervalMs: 10_000 };
 
 /**
  * Carries signals between the control planes of one PostgreSQL ledger, by NOTIFY and LISTEN on a connection of its own.
@@ -39,16 +51,20 @@ export class SignalRelay {
   readonly #databaseUrl: string;
   readonly #signals: Signals;
   readonly #logger: Logger;
+  readonly #limits: RelayLimits;
   readonly #id = randomUUID();
   readonly #pending = new Set<string>();
   readonly #stopListening: (() => void)[] = [];
   #client: Client | null = null;
   #reconnect: NodeJS.Timeout | null = null;
+  #asking: NodeJS.Timeout | null = null;
+  #lastAsked: Promise<unknown> = Promise.resolve();
   #relaying = false;
   #closed = false;
 
-  constructor(params: { databaseUrl: string; signals: Signals; logger: Logger }) {
+  constructor(params: { databaseUrl: string; signals: Signals; logger: Logger; limits?: RelayLimits }) {
     this.#databaseUrl = params.databaseUrl;
+    this.#limits = params.limits ?? RELAY_LIMITS;
     this.#signals = params.signals;
     this.#logger = params.logger;
   }
@@ -67,7 +83,12 @@ export class SignalRelay {
     this.#closed = true;
     for (const stop of this.#stopListening) stop();
     if (this.#reconnect) clearTimeout(this.#reconnect);
-    await this.#client?.end().catch(() => {});
+    if (this.#asking) clearInterval(this.#asking);
+    const client = this.#client;
+    if (client === null) return;
+    const timer = setTimeout(() => client.connection.stream.destroy(), GOODBYE_MS);
+    await client.end().catch(() => {});
+    clearTimeout(timer);
   }
 
   async #connect(): Promise<void> {
@@ -75,8 +96,10 @@ export class SignalRelay {
     const client = new Client({
       connectionString: this.#databaseUrl,
       application_name: 'batch-infer signals',
-      connectionTimeoutMillis: 5_000,
+      connectionTimeoutMillis: this.#limits.answerMs,
+      query_timeout: this.#limits.answerMs,
       keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
     });
     client.on('notification', ({ payload }) => this.#receive(payload ?? ''));
     client.on('error', () => {});
@@ -85,16 +108,34 @@ export class SignalRelay {
     try {
       await client.connect();
       await client.query(`listen ${CHANNEL}`);
+      this.#asking = setInterval(() => this.#askForLife(client), this.#limits.askIntervalMs);
     } catch (error) {
       this.#logger.debug({ error }, 'signals of other control planes are not heard now');
       this.#lost(client);
     }
   }
 
+  /** A connection on which nothing is sent can go silent without anybody noticing. */
+  #askForLife(client: Client): void {
+    this.#ask(client, 'select 1').catch((error: unknown) => {
+      this.#logger.debug({ error }, 'signals of other control planes are not heard now');
+      this.#lost(client);
+    });
+  }
+
+  /** One after the other: the driver takes one statement at a time. */
+  #ask(client: Client, text: string, values: readonly string[] = []): Promise<unknown> {
+    const asked = this.#lastAsked.then(() => client.query(text, [...values]));
+    this.#lastAsked = asked.catch(() => undefined);
+    return asked;
+  }
+
   #lost(client: Client): void {
     if (this.#closed || this.#client !== client) return;
     this.#client = null;
-    client.end().catch(() => {});
+    if (this.#asking) clearInterval(this.#asking);
+    // Not `end`: one that is silent would never answer it.
+    client.connection.stream.destroy();
     this.#reconnect = setTimeout(() => void this.#connect(), RECONNECT_MS);
   }
 
@@ -106,7 +147,8 @@ export class SignalRelay {
     this.#pending.add(payload);
     setTimeout(() => {
       this.#pending.delete(payload);
-      this.#client?.query('select pg_notify($1, $2)', [CHANNEL, payload]).catch(() => {});
+      if (this.#client === null) return;
+      this.#ask(this.#client, 'select pg_notify($1, $2)', [CHANNEL, payload]).catch(() => {});
     }, COALESCE_MS).unref();
   }
 

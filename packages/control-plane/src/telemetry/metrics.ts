@@ -87,6 +87,29 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  readonly loopLastSuccess = new Gauge({
+    name: 'batch_infer_loop_last_success_timestamp_seconds',
+    help: 'When a tick of the loop last succeeded; at first, when the loop began.',
+    labelNames: ['loop'],
+    registers: [this.registry],
+  });
+  readonly loopFailures = new Counter({
+    name: 'batch_infer_loop_failures_total',
+    help: 'Ticks of the loop that failed, or hung and were left behind.',
+    labelNames: ['loop'],
+    registers: [this.registry],
+  });
+
+  /** Both series of a loop, from its beginning; the returned function hears how each tick ended. */
+  watchLoop(loop: string): (outcome: 'succeeded' | 'failed') => void {
+    this.loopLastSuccess.setToCurrentTime({ loop });
+    this.loopFailures.inc({ loop }, 0);
+    return (outcome) => {
+      if (outcome === 'succeeded') this.loopLastSuccess.setToCurrentTime({ loop });
+      else this.loopFailures.inc({ loop });
+    };
+  }
+
   /** Adds the process's own figures (event loop, memory, collections): once for a process. */
   collectProcessMetrics(): void {
     collectDefaultMetrics({ register: this.registry });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { openUseCases } from '../../use-cases-fixture.js';
 import { Readiness } from './readiness.js';
 
@@ -28,5 +28,40 @@ describe('readiness', () => {
     ready.drain();
     expect(await ready.report()).toMatchObject({ status: 'draining' });
     await close();
+  });
+
+  it('writes once for all that ask within a while, and looks again soon when something was away', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const { ledger, blobs, recorder, close } = await openUseCases();
+    try {
+      let checks = 0;
+      let isAway = false;
+      const counting = {
+        ...ledger,
+        check: async () => {
+          checks += 1;
+          if (isAway) throw new Error('away');
+        },
+      };
+      const readiness = new Readiness(counting, blobs, recorder);
+      const statuses = async () => {
+        const reports = await Promise.all(Array.from({ length: 50 }, () => readiness.report()));
+        return [...new Set(reports.map(({ status }) => status))];
+      };
+      expect(await statuses()).toEqual(['ready']);
+      isAway = true;
+      vi.advanceTimersByTime(9_000);
+      expect(await statuses()).toEqual(['ready']);
+      expect(checks).toBe(1);
+      vi.advanceTimersByTime(2_000);
+      expect(await statuses()).toEqual(['not_ready']);
+      isAway = false;
+      vi.advanceTimersByTime(2_500);
+      expect(await statuses()).toEqual(['ready']);
+      expect(checks).toBe(3);
+    } finally {
+      vi.useRealTimers();
+      await close();
+    }
   });
 });

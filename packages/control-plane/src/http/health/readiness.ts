@@ -18,6 +18,15 @@ export interface ReadinessReport {
 }
 
 const CHECK_TIMEOUT_MS = 3_000;
+/** A check writes: it is made at most this often, however often one asks. */
+const KEEP_MS = 10_000;
+/** What was away is looked for again sooner, so that a recovery is seen soon. */
+const KEEP_FAILURE_MS = 2_000;
+
+interface StoreChecks {
+  readonly ledger: Check;
+  readonly blobs: Check;
+}
 
 /** Whether this process can take work now. Without ledger or blob store it cannot; without the transport it can. */
 @Injectable()
@@ -26,6 +35,8 @@ export class Readiness {
   readonly #blobs: Blobs;
   readonly #publisher: OfferPublisher;
   #draining = false;
+  #asking: Promise<StoreChecks> | null = null;
+  #known: { readonly checks: StoreChecks; readonly untilMs: number } | null = null;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -46,13 +57,33 @@ export class Readiness {
     this.#draining = true;
   }
 
+  /** Answers from the last check while that is young; everybody who asks during a check gets its answer. */
   async report(): Promise<ReadinessReport> {
+    const stores = this.#fresh() ?? (await this.#ask());
+    const checks = { ...stores, transport: this.#publisher.health() };
+    return { status: this.#status(checks), checks };
+  }
+
+  #fresh(): StoreChecks | null {
+    return this.#known !== null && performance.now() < this.#known.untilMs ? this.#known.checks : null;
+  }
+
+  #ask(): Promise<StoreChecks> {
+    this.#asking ??= this.#checkStores().finally(() => {
+      this.#asking = null;
+    });
+    return this.#asking;
+  }
+
+  async #checkStores(): Promise<StoreChecks> {
     const [ledger, blobs] = await Promise.all([
       check('the ledger', () => this.#ledger.check()),
       check('the blob store', () => this.#blobs.check()),
     ]);
-    const checks = { ledger, blobs, transport: this.#publisher.health() };
-    return { status: this.#status(checks), checks };
+    const keepMs = ledger.state === 'up' && blobs.state === 'up' ? KEEP_MS : KEEP_FAILURE_MS;
+    const checks = { ledger, blobs };
+    this.#known = { checks, untilMs: performance.now() + keepMs };
+    return checks;
   }
 
   #status({ ledger, blobs, transport }: ReadinessReport['checks']): ReadinessReport['status'] {
