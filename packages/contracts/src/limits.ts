@@ -26,6 +26,9 @@ export const LIMITS = {
   modelChars: 256,
   /** Distinct models in one file. */
   fileModels: 1_000,
+  /** Models that one runner may say it serves, and characters of each name. */
+  servedModels: 1_000,
+  servedModelChars: 1_024,
   /** Bytes of an uploaded file's name. */
   filenameBytes: 512,
   /** `expires_after` of files, in seconds (OpenAI's figures: an hour to 30 days). */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { PRIORITIES } from './lifecycle.js';
+import { LIMITS } from './limits.js';
 
 /**
  * The runners' own protocol, under `/v1/runner/**`. A runner holds no database or bucket credentials: it learns of
@@ -9,6 +10,9 @@ import { PRIORITIES } from './lifecycle.js';
  */
 export const PROTOCOL_VERSION = 1;
 export const PROTOCOL_HEADER = 'x-batch-infer-protocol';
+
+/** What a runner or an engine serves. Bounded: whoever may run a runner may not fill the server with names. */
+const servedNames = z.array(z.string().max(LIMITS.servedModelChars)).max(LIMITS.servedModels);
 
 /** How often a shard was given out: more than the ledger can count is no epoch of ours. */
 export const shardEpoch = z.int().min(0).max(2_147_483_647);
@@ -36,7 +40,7 @@ export const laneName = (priority: string, model: string): string => `${priority
 export const engineReport = z.object({
   /** Stable inside the runner: `engine-0`, … */
   id: z.string(),
-  models: z.array(z.string()),
+  models: servedNames,
   healthy: z.boolean(),
   /** Requests that the runner keeps in flight at most. */
   window: z.number(),
@@ -48,7 +52,7 @@ export const engineReport = z.object({
 export const runnerReport = z.object({
   runner_id: z.string(),
   version: z.string(),
-  models: z.array(z.string()),
+  models: servedNames,
   engines: z.array(engineReport),
   /** Items the runner could take now. */
   free_slots: z.int(),
@@ -81,7 +85,7 @@ export type SessionEvent = z.infer<typeof sessionEvent>;
 /** `POST /v1/runner/offers`: the long poll of the direct transport. */
 export const pollOffersRequest = z.object({
   runner_id: z.string(),
-  models: z.array(z.string()),
+  models: servedNames,
   /** Offers wanted at most. */
   max: z.int().min(1).max(256),
   wait_ms: z.int().min(0).max(60_000),

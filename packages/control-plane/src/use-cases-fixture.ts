@@ -32,6 +32,8 @@ import { Metrics } from './telemetry/metrics.js';
 
 const NO_USAGE = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0 };
 
+const ALWAYS_MS = 10 * 365 * 86_400_000;
+
 /** Time that only the test moves. */
 export class ManualClock {
   #nowMs = 1_800_000_000_000;
@@ -78,7 +80,12 @@ export type UseCases = Awaited<ReturnType<typeof openUseCases>>;
 
 /** Every use case of leases and dispatch over a real SQLite ledger and a real folder, with time in the test's hand. */
 export async function openUseCases(
-  settings: { config?: Record<string, string>; publisher?: OfferPublisher } = {},
+  settings: {
+    config?: Record<string, string>;
+    publisher?: OfferPublisher;
+    /** Models that a runner which is never missed serves; `["m"]`. */
+    served?: readonly string[];
+  } = {},
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'batch-infer-use-cases-'));
   const config: ControlPlaneConfig = parseControlPlaneConfig({
@@ -88,6 +95,11 @@ export async function openUseCases(
   const clock = new ManualClock();
   const ledger = await openLedger({ sqliteFile: join(folder, 'ledger.db'), clock });
   await ledger.migrate();
+  const { served = ['m'] } = settings;
+  if (served.length > 0) {
+    const nowMs = clock.nowMs() + ALWAYS_MS;
+    await ledger.saveRunner({ report: reportOf('runner-always', served), nowMs });
+  }
   const blobs = await openBlobs(config);
   const signals = new Signals();
   const metrics = new Metrics();

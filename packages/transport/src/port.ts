@@ -16,11 +16,39 @@ export interface OfferPublisher {
    * Absent: the dispatcher publishes up to its window in each lane (I8).
    */
   readonly demand?: OfferDemand;
-  /** Of transports with lanes to make (Kafka): makes them when a runner appears instead of at its first offer. */
-  prepareModels?(params: { models: readonly string[] }): Promise<void>;
+  /**
+   * Of transports that keep something at a broker for each lane (Kafka). With it, offers of different lanes are published
+   * each in a call of its own: a lane that fails or is slow is then nobody else's trouble.
+   */
+  readonly lanes?: OfferLanes;
   /** `up`, or why offers do not travel now, for readiness and `waiting_for`. */
   health(): TransportHealth;
   close(): Promise<void>;
+}
+
+export interface OfferLanes {
+  /** Lanes of a model without offers for this long may be removed, in milliseconds; `null`: never. */
+  readonly idleMs: number | null;
+  /**
+   * Makes the lanes of these models now: for when a runner appears, instead of at its first offer. A model that fails does
+   * not keep the others waiting; rejects when any failed.
+   */
+  prepare(params: { models: readonly string[] }): Promise<void>;
+  /** Removes the lanes of these models with what is in them. They are made again when they are needed. */
+  remove(params: { models: readonly string[] }): Promise<void>;
+  /** Lanes that did not take their last offers. */
+  problems(): readonly LaneProblem[];
+}
+
+export interface LaneProblem {
+  /** `<priority>/<model>`. */
+  readonly lane: string;
+  readonly model: string;
+  readonly reason: string;
+  /** When it began, in epoch milliseconds. */
+  readonly sinceMs: number;
+  /** True while the next try would come too soon: no offers should be published to it. */
+  readonly waits: boolean;
 }
 
 export interface OfferDemand {

@@ -21,6 +21,8 @@ const DISPATCH_INTERVAL_MS = 500;
 const BLIND_DISPATCH_INTERVAL_MS = 100;
 /** Claims make room in a lane; it is filled again at most this often. */
 const REFILL_MS = 50;
+/** Models of a new runner whose lanes are made before there is work for them. */
+const PREPARED_MODELS = 8;
 /** Jobs to plan or to finalize that no signal told of. */
 const JOBS_INTERVAL_MS = 1_000;
 const ORPHAN_INTERVAL_MS = 10_000;
@@ -89,7 +91,9 @@ export function startBackground(params: {
     });
     signals.on('runner-gone', (runnerId) => withdraw(demand?.handedTo(runnerId) ?? []));
     signals.on('runner-connected', (models) => {
-      run('prepare lanes', ports.publisher.prepareModels?.({ models }) ?? Promise.resolve());
+      dispatch.wake();
+      const prepared = models.slice(0, PREPARED_MODELS);
+      run('prepare lanes', ports.publisher.lanes?.prepare({ models: prepared }) ?? Promise.resolve());
     });
     demand?.onWaiting(() => dispatch.wake());
     demand?.onReturned(withdraw);

@@ -19,6 +19,7 @@ describe('over a pushing transport', () => {
     await cases.ledger.saveRunner({ report: { ...report, engines: [engine] }, nowMs: cases.clock.nowMs() });
     await cases.createJob({ items: 100 * times, shardItems: 1 });
     await cases.createJob({ items: 100 * times, shardItems: 1, model: 'other' });
+    await cases.ledger.saveRunner({ report: reportOf('runner-2', ['other']), nowMs: cases.clock.nowMs() });
     for (let tick = 0; tick < 5; tick += 1) await cases.dispatcher.tick();
     const { offers } = cases.recorder;
     expect(offers.filter(({ model }) => model === 'm')).toHaveLength(2 * 16);
@@ -27,6 +28,23 @@ describe('over a pushing transport', () => {
     for (const offer of offers.filter(({ model }) => model === 'm').slice(0, 3)) await cases.take(offer);
     await cases.dispatcher.tick();
     expect(offers.filter(({ model }) => model === 'm')).toHaveLength(2 * 16 + 3);
+  });
+
+  it('lanes exist only for models that a live runner serves, however many names clients invent', async () => {
+    for (let index = 0; index < 50; index += 1)
+      await cases.createJob({ items: 1, model: `made-up-${index}` });
+    await cases.createJob({ items: 1 });
+    await cases.dispatcher.tick();
+    expect(cases.recorder.offers.map(({ model }) => model)).toEqual(['m']);
+    await cases.ledger.saveRunner({
+      report: reportOf('runner-2', ['made-up-7']),
+      nowMs: cases.clock.nowMs(),
+    });
+    await cases.dispatcher.tick();
+    expect(cases.recorder.offers.map(({ model }) => model)).toEqual(['m', 'made-up-7']);
+    cases.clock.advance(cases.config.offerTtlMs + cases.config.leaseMs);
+    await cases.dispatcher.tick();
+    expect(cases.recorder.offers.map(({ model }) => model)).toEqual(['m', 'made-up-7', 'm']);
   });
 
   it('offers again what nobody claimed in its time, and only that', async () => {

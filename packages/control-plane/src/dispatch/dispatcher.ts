@@ -1,3 +1,4 @@
+import { LIMITS } from '@batch-infer/contracts';
 import { laneName, type Offer } from '@batch-infer/contracts/runner-protocol';
 import type { OfferPublisher, WaitingRunner } from '@batch-infer/transport';
 import { Inject, Injectable } from '@nestjs/common';
@@ -7,9 +8,11 @@ import type { Ledger } from '../ports/ledger.js';
 import { Metrics } from '../telemetry/metrics.js';
 import { CLOCK, CONFIG, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
 import { FairShare } from './fair-share.js';
+import { LanePublisher } from './lane-publisher.js';
 import { laneRooms, totalRoom } from './lane-windows.js';
 import { OutstandingOffers } from './outstanding-offers.js';
 import { type OfferBounds, type OfferChoice, pickShards } from './pick-shards.js';
+import { servedModels } from './served-models.js';
 
 /** Direct offers of one lane that may stand unclaimed at a time, however many runners ask (I8). */
 export const DIRECT_LANE_WINDOW = 256;
@@ -18,6 +21,9 @@ export const DIRECT_LANE_WINDOW = 256;
 const BATCH = 256;
 const SMALL_BATCH = 32;
 
+/** Models that are asked for in one look at the ledger. */
+const SERVED_MODELS_MAX = LIMITS.servedModels;
+
 /** Takes ready shards from the ledger, in fair order, and hands their offers to the transport. */
 @Injectable()
 export class Dispatcher {
@@ -25,8 +31,8 @@ export class Dispatcher {
   readonly #publisher: OfferPublisher;
   readonly #clock: Clock;
   readonly #config: ControlPlaneConfig;
-  readonly #metrics: Metrics;
   readonly #outstanding: OutstandingOffers;
+  readonly #lanes: LanePublisher;
   readonly #share = new FairShare();
 
   constructor(
@@ -40,8 +46,13 @@ export class Dispatcher {
     this.#publisher = publisher;
     this.#clock = clock;
     this.#config = config;
-    this.#metrics = metrics;
     this.#outstanding = new OutstandingOffers({ ttlMs: config.offerTtlMs });
+    this.#lanes = new LanePublisher({
+      publisher,
+      metrics,
+      // Unheard: without this they would wait for their time to be over.
+      takeBack: (offers) => this.withdraw(offers),
+    });
   }
 
   /** True when there is more to offer right now. */
@@ -85,20 +96,26 @@ export class Dispatcher {
     return false;
   }
 
-  /** Pushing transports: up to the window of each lane, counted in the ledger, since others publish and claim too. */
+  /**
+   * Pushing transports: up to the window of each lane, counted in the ledger, since others publish and claim too. Only
+   * lanes that a live runner reads: model names are the clients' to invent, and what nobody serves waits in the ledger.
+   */
   async #fillLanes(): Promise<boolean> {
-    const backlog = await this.#ledger.backlog();
-    if (backlog.every(({ readyShards }) => readyShards === 0)) return false;
     const seenAfterMs = this.#clock.nowMs() - this.#config.leaseMs;
     const runners = await this.#ledger.listRunners({ seenAfterMs });
-    const rooms = laneRooms(
-      backlog,
-      runners.map(({ report }) => report),
-    );
-    const limit = Math.min(BATCH, Math.max(SMALL_BATCH, totalRoom(rooms)));
+    const reports = runners.map(({ report }) => report);
+    const models = [...servedModels(reports, SERVED_MODELS_MAX)];
+    if (models.length === 0) return false;
+    const backlog = await this.#ledger.backlog({ models });
+    if (backlog.every(({ readyShards }) => readyShards === 0)) return false;
+    const rooms = laneRooms(backlog, reports);
+    const closed = this.#lanes.closed();
+    const room = (lane: string) => (closed.has(lane) ? 0 : (rooms.get(lane) ?? 0));
+    const limit = Math.min(BATCH, Math.max(SMALL_BATCH, totalRoom([...rooms.keys()].map(room))));
     const offered = await this.#offer({
+      models,
       limit,
-      room: (lane) => rooms.get(lane) ?? 0,
+      room,
       offeredAgainNeedsRoom: false,
       oneLaneAtATime: true,
     });
@@ -133,14 +150,7 @@ export class Dispatcher {
       return toOffer({ ...choice, shard }, nowMs);
     });
     for (const { shard_id: shardId, lane } of offers) this.#outstanding.add({ shardId, lane, nowMs });
-    try {
-      await this.#publisher.publish({ offers });
-    } catch (error) {
-      // Unheard: without this they would wait for their time to be over.
-      await this.withdraw(offers);
-      throw error;
-    }
-    this.#metrics.offersPublished.inc(offers.length);
+    await this.#lanes.publish(offers);
     return offers.length;
   }
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { ClaimResponse } from '@batch-infer/contracts/runner-protocol';
 import type { OfferHandler } from '@batch-infer/transport';
 import { createKafkaSubscriber, parseKafkaOptions } from '@batch-infer/transport/kafka';
+import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { type RunningStack, startStack } from '../../../../scripts/stack/index.mjs';
 import { parseControlPlaneConfig } from '../config.js';
@@ -70,6 +71,9 @@ async function openWorld() {
 
   return {
     order,
+    kafka,
+    post,
+    get: async (path: string) => (await fetch(`${server.url}${path}`, { headers })).json(),
     submit: (priority: string, count: number) =>
       Promise.all(
         Array.from({ length: count }, () =>
@@ -107,5 +111,28 @@ describe.runIf(stack !== null)('over a real broker', () => {
     const lastHigh = world.order.lastIndexOf('high');
     const lowBefore = world.order.slice(0, lastHigh).filter((priority) => priority === 'low').length;
     expect(lowBefore).toBeGreaterThanOrEqual(2);
+  }, 120_000);
+
+  it('1,000 model names that nobody serves make no topic, and the job beside them runs as if alone', async () => {
+    const world = await openWorld();
+    const items = Array.from({ length: 1_000 }, (_, index) => ({
+      custom_id: `made-up-${index}`,
+      body: { model: `made-up-${index}`, messages: [{ role: 'user', content: 'hello' }] },
+    }));
+    const madeUp = await world.post('/v1/jobs', { endpoint: '/v1/chat/completions', items });
+    await world.run();
+    await world.submit('normal', 50);
+    await expect.poll(() => world.order.length, { timeout: 60_000 }).toBe(50);
+
+    const options = parseKafkaOptions(world.kafka);
+    const admin = new Kafka({ brokers: [...options.brokers], logLevel: logLevel.NOTHING }).admin();
+    await admin.connect();
+    cleanups.push(() => admin.disconnect());
+    const ours = (await admin.listTopics()).filter((name) => name.startsWith(`${options.topicPrefix}.`));
+    expect(ours.filter((name) => name.includes('.offers.'))).toHaveLength(3);
+    const job = await world.get(`/v1/jobs/${madeUp.id}`);
+    expect(job.counts).toMatchObject({ total: 1_000, queued: 1_000 });
+    expect(job.queue.waiting_for[0].code).toBe('no_runner_for_model');
+    expect(await world.outstanding()).toBe(0);
   }, 120_000);
 });

@@ -1,7 +1,7 @@
 import { laneName, type RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { LaneBacklog } from '../ports/ledger.js';
 
-/** Offers of a lane that stand even while no runner is known: the first one that comes finds work at once. */
+/** Offers of a lane that stand however small the windows are: the next one finds work at once. */
 const LANE_WINDOW_MIN = 8;
 /** Offers of a lane that may stand unclaimed at a time, whatever runners report. */
 export const LANE_WINDOW_MAX = 1_024;
@@ -44,5 +44,5 @@ function modelWindows(runners: readonly RunnerReport[]): Map<string, number[]> {
 }
 
 /** The sum of what all lanes have room for. */
-export const totalRoom = (rooms: ReadonlyMap<string, number>): number =>
-  [...rooms.values()].reduce((sum, room) => sum + Math.max(0, room), 0);
+export const totalRoom = (rooms: readonly number[]): number =>
+  rooms.reduce((sum, room) => sum + Math.max(0, room), 0);

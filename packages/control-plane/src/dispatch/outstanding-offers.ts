@@ -27,7 +27,10 @@ export class OutstandingOffers {
     const offer = this.#byShard.get(shardId);
     if (!offer) return;
     this.#byShard.delete(shardId);
-    this.#byLane.set(offer.lane, this.count(offer.lane) - 1);
+    const left = this.count(offer.lane) - 1;
+    // Lanes are as many as model names: those without offers are not remembered.
+    if (left > 0) this.#byLane.set(offer.lane, left);
+    else this.#byLane.delete(offer.lane);
   }
 
   /** The offer did not arrive: the shard is paid for, whoever is offered it next. */

@@ -8,7 +8,7 @@ let gone: string[];
 
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
-  cases = await openUseCases();
+  cases = await openUseCases({ served: [] });
   gone = [];
   cases.signals.on('runner-gone', (runnerId) => gone.push(runnerId));
 });

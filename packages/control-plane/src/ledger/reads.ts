@@ -74,7 +74,11 @@ export async function countOrdinals(
   return row?.ordinals ?? 0;
 }
 
-export async function backlog({ db }: Database): Promise<LaneBacklog[]> {
+export async function backlog(
+  { db }: Database,
+  { models }: NonNullable<Parameters<Ledger['backlog']>[0]> = {},
+): Promise<LaneBacklog[]> {
+  if (models?.length === 0) return [];
   const rows = await db
     .selectFrom('shard')
     .select((expression) => [
@@ -86,6 +90,7 @@ export async function backlog({ db }: Database): Promise<LaneBacklog[]> {
       expression.fn.sum<number>(expression('items', '-', expression.ref('done_items'))).as('items'),
     ])
     .where('state', 'in', [...CLAIMABLE, 'leased'])
+    .$if(models !== undefined, (query) => query.where('model', 'in', models ?? []))
     .groupBy(['model', 'priority_rank', 'state'])
     .execute();
   const lanes = new Map<string, { -readonly [Key in keyof LaneBacklog]: LaneBacklog[Key] }>();

@@ -96,7 +96,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
     listRunners: (params) => listRunners(database, params),
 
     forgetIdempotency: (params) => forgetIdempotency(database, params),
-    backlog: () => backlog(database),
+    backlog: (params) => backlog(database, params),
 
     ...accessLedger(database),
     ...pauseLedger(database),

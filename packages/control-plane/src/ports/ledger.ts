@@ -301,8 +301,8 @@ export interface Ledger
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
   /** Drops idempotency rows older than their time. */
   forgetIdempotency(params: { explicitBeforeMs: number; implicitBeforeMs: number }): Promise<void>;
-  /** Ready and leased shards, by lane. */
-  backlog(): Promise<LaneBacklog[]>;
+  /** Ready and leased shards, by lane; with `models` only of their lanes. */
+  backlog(params?: { models?: readonly string[] }): Promise<LaneBacklog[]>;
 }
 
 export interface LaneBacklog {

@@ -54,6 +54,11 @@ export class Metrics {
     help: 'Offers handed to the transport, repeated ones among them.',
     registers: [this.registry],
   });
+  readonly laneFailures = new Counter({
+    name: 'batch_infer_transport_lane_failures_total',
+    help: 'Offers of one lane that the transport did not take in time; each lane of a publish counts for itself.',
+    registers: [this.registry],
+  });
   readonly offersOutstanding = new Gauge({
     name: 'batch_infer_offers_outstanding',
     help: 'Offers published and not yet claimed, by lane.',

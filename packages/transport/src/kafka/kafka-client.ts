@@ -1,6 +1,8 @@
 /**
  * What this transport needs of a Kafka client, and nothing more, so that another client can take the place of kafkajs.
- * Every call connects when it has to; none of them promises to end by itself: deadlines are the caller's.
+ * Every call connects when it has to. Calls of the producer and the admin end by themselves, in time or with an error,
+ * also when the broker has gone silent; what a broker says while it comes back is retried inside. Those of a consumer
+ * promise no end: deadlines are the caller's.
  */
 export interface KafkaClient {
   createProducer(): KafkaProducer;
@@ -92,6 +94,8 @@ export interface KafkaAdmin {
   countPartitions(topics: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Topics that exist already are left alone. Resolves before their partitions have leaders. */
   createTopics(topics: readonly TopicToCreate[]): Promise<void>;
+  /** Topics that do not exist are passed over. */
+  deleteTopics(topics: readonly string[]): Promise<void>;
   /** Settings in force, by topic. */
   readSettings(
     topics: readonly string[],

@@ -40,6 +40,8 @@ describe('parseKafkaOptions', () => {
       publishTimeoutMs: 5_000,
       sessionTimeoutMs: 10_000,
       connectionTimeoutMs: 1_000,
+      maxModels: 256,
+      laneIdleMs: 7 * 86_400_000,
       sasl: null,
       tls: null,
     });

@@ -17,6 +17,10 @@ export interface KafkaOptions {
   readonly minInsyncReplicas: number | null;
   /** How long a lane's records are kept. Default one day; an offer that old was offered again long ago. */
   readonly retentionMs: number;
+  /** Models that have lanes at most; offers of further ones are refused. Default 256. */
+  readonly maxModels: number;
+  /** Lanes of a model without offers and without runners for this long are deleted; `null`: never. Default a week. */
+  readonly laneIdleMs: number | null;
   /** How long handing over offers may take before it is given up. Default 5 s. */
   readonly publishTimeoutMs: number;
   /** How long a dead runner keeps its partitions. Default 10 s; brokers refuse less than 6 s by default. */
@@ -85,6 +89,10 @@ const schema = z
     REPLICATION_FACTOR: z.coerce.number().int().min(1).max(32_767).default(-1),
     MIN_INSYNC_REPLICAS: z.coerce.number().int().min(1).nullable().default(null),
     RETENTION_MS: milliseconds.default(86_400_000),
+    MAX_MODELS: z.coerce.number().int().min(1).max(100_000).default(256),
+    LANE_IDLE_MS: z
+      .union([z.literal('never').transform(() => null), z.coerce.number().int().min(3_600_000)])
+      .default(7 * 86_400_000),
     PUBLISH_TIMEOUT_MS: milliseconds.default(5_000),
     SESSION_TIMEOUT_MS: milliseconds.default(10_000),
     CONNECTION_TIMEOUT_MS: milliseconds.default(1_000),
@@ -150,6 +158,8 @@ export function parseKafkaOptions(
     replicationFactor: data.REPLICATION_FACTOR,
     minInsyncReplicas: data.MIN_INSYNC_REPLICAS,
     retentionMs: data.RETENTION_MS,
+    maxModels: data.MAX_MODELS,
+    laneIdleMs: data.LANE_IDLE_MS,
     publishTimeoutMs: data.PUBLISH_TIMEOUT_MS,
     sessionTimeoutMs: data.SESSION_TIMEOUT_MS,
     connectionTimeoutMs: data.CONNECTION_TIMEOUT_MS,

@@ -12,11 +12,11 @@ const options = parseKafkaOptions({
 });
 const topic = laneTopic({ prefix: options.topicPrefix, priority: 'normal', model: 'm' });
 
-const offerOf = (shardId: string): Offer => ({
+const offerOf = (shardId: string, model = 'm'): Offer => ({
   shard_id: shardId,
   epoch: 0,
-  lane: 'normal/m',
-  model: 'm',
+  lane: `normal/${model}`,
+  model,
   priority: 'normal',
   items: 1,
   job_id: 'job_1',
@@ -27,6 +27,7 @@ let existing: Map<string, number>;
 let created: TopicToCreate[];
 let sent: RecordToSend[];
 let send: (records: readonly RecordToSend[]) => Promise<void>;
+let createTopics: (names: readonly string[]) => Promise<void>;
 let lag: readonly number[];
 let settings: Readonly<Record<string, string>>;
 let brokerFailure: Error | null;
@@ -38,8 +39,12 @@ const admin: KafkaAdmin = {
     return new Map([...existing].filter(([name]) => names.includes(name)));
   },
   createTopics: async (topics) => {
+    await createTopics(topics.map(({ topic: name }) => name));
     created.push(...topics);
     for (const { topic: name, partitions } of topics) existing.set(name, partitions);
+  },
+  deleteTopics: async (names) => {
+    for (const name of names) existing.delete(name);
   },
   readSettings: async (names) => new Map(names.map((name) => [name, settings])),
   readLag: async () => lag,
@@ -50,6 +55,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   existing = new Map();
   created = [];
+  createTopics = async () => {};
   sent = [];
   lag = [0, 0, 0];
   settings = { 'cleanup.policy': 'delete' };
@@ -102,12 +108,12 @@ describe('a Kafka publisher', () => {
     lag = [50, 0, 50];
     await publisher.publish({ offers: [offerOf('first')] });
     await vi.advanceTimersByTimeAsync(0);
-    await publisher.publish({ offers: ['a', 'b', 'c'].map(offerOf) });
+    await publisher.publish({ offers: ['a', 'b', 'c'].map((id) => offerOf(id)) });
     expect(sent.slice(1).map(({ partition }) => partition)).toEqual([1, 1, 1]);
   });
 
   it('uses the partitions that a lane has, whatever is configured', async () => {
-    await publisher.prepareModels({ models: ['m'] });
+    await publisher.lanes.prepare({ models: ['m'] });
     existing.set(topic, 1);
     const other = createKafkaPublisher({
       options,
@@ -117,7 +123,7 @@ describe('a Kafka publisher', () => {
         createConsumer: () => expect.fail('a publisher consumes nothing'),
       },
     });
-    await other.publish({ offers: ['a', 'b', 'c'].map(offerOf) });
+    await other.publish({ offers: ['a', 'b', 'c'].map((id) => offerOf(id)) });
     expect(sent.map(({ partition }) => partition)).toEqual([0, 0, 0]);
     await other.close();
   });
@@ -144,7 +150,7 @@ describe('a Kafka publisher', () => {
   });
 
   it('uses partitions that a lane is given later', async () => {
-    await publisher.prepareModels({ models: ['m'] });
+    await publisher.lanes.prepare({ models: ['m'] });
     existing.set(topic, 6);
     await publisher.tick();
     await publisher.publish({ offers: Array.from({ length: 60 }, (_, index) => offerOf(`s-${index}`)) });
@@ -180,10 +186,87 @@ describe('a Kafka publisher', () => {
   it('names a lane that somebody made with settings that do not fit', async () => {
     existing.set(topic, 3);
     settings = { 'cleanup.policy': 'compact' };
-    await publisher.prepareModels({ models: ['m'] });
+    await publisher.lanes.prepare({ models: ['m'] });
     expect(publisher.health()).toMatchObject({
       state: 'degraded',
       reason: expect.stringContaining('cleanup.policy=compact'),
     });
+  });
+
+  describe('with a lane that fails', () => {
+    const sentModels = () => new Set(sent.map(({ topic: name }) => name.split('.')[3]?.split('-')[0]));
+
+    it('takes the offers of all others, whose topics are made beside it', async () => {
+      createTopics = async (names) => {
+        if (names.some((name) => name.includes('bad'))) await new Promise(() => {});
+      };
+      const publishing = publisher.publish({ offers: [offerOf('a', 'bad'), offerOf('b')] });
+      const refusal = expect(publishing).rejects.toThrow('making the Kafka topics of a model took longer');
+      await vi.advanceTimersByTimeAsync(0);
+      expect(sentModels()).toEqual(new Set(['m']));
+      await vi.advanceTimersByTimeAsync(5_001);
+      await refusal;
+      expect(publisher.lanes.problems()).toMatchObject([{ lane: 'normal/bad', model: 'bad', waits: true }]);
+      expect(publisher.health()).toMatchObject({ state: 'degraded' });
+    });
+
+    it('asks for growing pauses, until an offer arrives or the broker is back', async () => {
+      send = () => Promise.reject(new Error('not this one'));
+      const waits = () => publisher.lanes.problems().map((problem) => problem.waits);
+      const fail = () =>
+        expect(publisher.publish({ offers: [offerOf('a')] })).rejects.toThrow('not this one');
+      await fail();
+      await vi.advanceTimersByTimeAsync(501);
+      expect(waits()).toEqual([false]);
+      await fail();
+      await vi.advanceTimersByTimeAsync(501);
+      expect(waits()).toEqual([true]);
+      brokerFailure = new Error('away');
+      await publisher.tick();
+      brokerFailure = null;
+      await publisher.tick();
+      expect(waits()).toEqual([false]);
+      send = async () => {};
+      await publisher.publish({ offers: [offerOf('a')] });
+      expect(publisher.lanes.problems()).toEqual([]);
+    });
+
+    it('is not said to be down for it', async () => {
+      await publisher.publish({ offers: [offerOf('a')] });
+      const countPartitions = admin.countPartitions;
+      vi.spyOn(admin, 'countPartitions').mockImplementation(async (names) => {
+        if (names.includes(topic)) throw new Error('Not authorized to access topics');
+        return countPartitions(names);
+      });
+      await publisher.tick();
+      expect(publisher.health()).toEqual({ state: 'up', reason: null });
+      vi.restoreAllMocks();
+    });
+  });
+
+  it('makes lanes for so many models at most', async () => {
+    const few = createKafkaPublisher({
+      options: { ...options, maxModels: 2 },
+      client: {
+        createAdmin: () => admin,
+        createProducer: () => ({ send: ({ records }) => send(records), close: async () => {} }),
+        createConsumer: () => expect.fail('a publisher consumes nothing'),
+      },
+    });
+    const models = Array.from({ length: 1_000 }, (_, index) => `model-${index}`);
+    await expect(few.lanes.prepare({ models })).rejects.toThrow('BATCH_INFER_KAFKA_MAX_MODELS');
+    expect([...existing.keys()].filter((name) => name.includes('.offers.'))).toHaveLength(2 * 3);
+    await few.close();
+  });
+
+  it('removes exactly the lanes of a model, and makes them again for its next offer', async () => {
+    existing.set('somebody-elses', 1);
+    await publisher.lanes.prepare({ models: ['m', 'm2'] });
+    await publisher.lanes.remove({ models: ['m'] });
+    expect([...existing.keys()].filter((name) => name.includes('.m-'))).toEqual([]);
+    expect(existing.has('somebody-elses')).toBe(true);
+    expect([...existing.keys()].filter((name) => name.includes('.m2-'))).toHaveLength(3);
+    await publisher.publish({ offers: [offerOf('a')] });
+    expect(existing.get(topic)).toBe(3);
   });
 });

@@ -244,7 +244,7 @@ describe.runIf(stack !== null)('the Kafka transport on a real broker', () => {
 
   it('puts what is no offer into the dead topic, with the reason, and reads on behind it', async () => {
     const ledger = new FakeLedger();
-    await publisher.prepareModels({ models: ['m'] });
+    await publisher.lanes.prepare({ models: ['m'] });
     const producer = kafka.producer();
     await producer.connect();
     const topic = topicOf('normal');
@@ -345,7 +345,7 @@ describe.runIf(stack !== null)('the Kafka transport on a real broker', () => {
   });
 
   it('makes the lanes with the settings that were asked for', async () => {
-    await publisher.prepareModels({ models: ['m'] });
+    await publisher.lanes.prepare({ models: ['m'] });
     const admin = createKafkajsClient(options, silentKafkaLogger).createAdmin();
     const topics = [...laneTopics({ prefix: options.topicPrefix, model: 'm' }).keys()];
     expect([...(await admin.countPartitions(topics)).values()]).toEqual([12, 12, 12]);
@@ -359,7 +359,7 @@ describe.runIf(stack !== null)('the Kafka transport on a real broker', () => {
   it('brings offers fast at low load (printed, not asserted)', async () => {
     const latenciesMs: number[] = [];
     const publishedMs = new Map<string, number>();
-    await publisher.prepareModels({ models: ['m'] });
+    await publisher.lanes.prepare({ models: ['m'] });
     const subscription = await subscribe(async ({ shard_id }) => {
       latenciesMs.push(performance.now() - (publishedMs.get(shard_id) ?? Number.NaN));
       return { outcome: 'taken' };

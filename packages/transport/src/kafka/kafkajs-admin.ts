@@ -1,43 +1,58 @@
-import type { Admin, Kafka } from 'kafkajs';
+import type { Admin, AdminConfig } from 'kafkajs';
 import type { KafkaAdmin, TopicToCreate } from './kafka-client.js';
 import { kafkaCodeOf } from './kafkajs-errors.js';
+import { type Connectable, KafkajsSession } from './kafkajs-session.js';
+import { retryPassing } from './retry-passing.js';
 
-const NOT_READY_CODES: readonly (string | null)[] = ['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'];
+const MISSING_CODE = 'UNKNOWN_TOPIC_OR_PARTITION';
+const NOT_READY_CODES: readonly (string | null)[] = [MISSING_CODE, 'LEADER_NOT_AVAILABLE'];
 /** `ConfigResourceTypes.TOPIC`, which kafkajs does not export to ES modules. */
 const TOPIC_RESOURCE = 2;
 
-interface Session {
-  readonly admin: Admin;
-  readonly connected: Promise<void>;
-}
+/** What is used of a kafkajs admin. */
+export type AdminConnection = Connectable &
+  Pick<
+    Admin,
+    | 'createTopics'
+    | 'deleteTopics'
+    | 'describeConfigs'
+    | 'fetchOffsets'
+    | 'fetchTopicMetadata'
+    | 'fetchTopicOffsets'
+  >;
 
-/** A kafkajs admin client that is thrown away after a failure: what it has cached may be the reason. */
+/**
+ * The admin client on kafkajs. What a broker says while it comes back is asked again; every call ends in `limitMs`.
+ */
 export class KafkajsAdmin implements KafkaAdmin {
-  readonly #kafka: Kafka;
-  #session: Session | null = null;
+  readonly #open: () => AdminConnection;
+  readonly #limitMs: number;
+  readonly #session: KafkajsSession<AdminConnection>;
 
-  constructor(kafka: Kafka) {
-    this.#kafka = kafka;
+  constructor(kafka: { admin(config: AdminConfig): AdminConnection }, { limitMs }: { limitMs: number }) {
+    this.#open = () => kafka.admin({ retry: { initialRetryTime: 100, maxRetryTime: 500, retries: 2 } });
+    this.#limitMs = limitMs;
+    this.#session = new KafkajsSession(this.#open);
   }
 
   async countPartitions(topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
-    const counts = (await this.#countAtOnce(topics)) ?? new Map<string, number>();
-    if (counts.size === topics.length) return counts;
-    // The answer for several topics is one error when one of them is missing: one by one then.
-    for (const topic of topics) {
-      const count = (await this.#countAtOnce([topic]))?.get(topic);
-      if (count !== undefined) counts.set(topic, count);
-    }
-    return counts;
+    if (topics.length === 0) return new Map();
+    const counts = await this.#countAtOnce(topics);
+    if (counts !== null && (counts.size === topics.length || topics.length === 1)) return counts;
+    if (topics.length === 1) return new Map();
+    // The answer for several topics is one error when one of them is missing: halves, until it is found.
+    const middle = Math.ceil(topics.length / 2);
+    const left = await this.countPartitions(topics.slice(0, middle));
+    const right = await this.countPartitions(topics.slice(middle));
+    return new Map([...left, ...right]);
   }
 
   async createTopics(topics: readonly TopicToCreate[]): Promise<void> {
-    // kafkajs first asks for all topics that this client ever read the lag of, and fails when one of them is gone.
-    this.#discard();
-    await this.#use((admin) =>
+    await this.#useAlone('making topics', (admin) =>
       admin.createTopics({
         // It throws for topics that were made well when several clients wait at once: leaders are polled for instead.
         waitForLeaders: false,
+        timeout: this.#limitMs,
         topics: topics.map(({ topic, partitions, replicationFactor, settings }) => ({
           topic,
           numPartitions: partitions,
@@ -46,6 +61,17 @@ export class KafkajsAdmin implements KafkaAdmin {
         })),
       }),
     );
+  }
+
+  async deleteTopics(topics: readonly string[]): Promise<void> {
+    // One by one: a missing one would fail the others.
+    for (const topic of topics) {
+      await this.#useAlone('deleting a topic', (admin) =>
+        admin.deleteTopics({ topics: [topic], timeout: this.#limitMs }),
+      ).catch((error: unknown) => {
+        if (kafkaCodeOf(error) !== MISSING_CODE) throw error;
+      });
+    }
   }
 
   async readSettings(
@@ -81,10 +107,8 @@ export class KafkajsAdmin implements KafkaAdmin {
     return lag;
   }
 
-  async close(): Promise<void> {
-    const session = this.#session;
-    this.#session = null;
-    await session?.admin.disconnect();
+  close(): Promise<void> {
+    return this.#session.close();
   }
 
   /** `null` when one of the topics is missing or has no leaders yet. */
@@ -106,27 +130,25 @@ export class KafkajsAdmin implements KafkaAdmin {
     return count().catch(count);
   }
 
-  async #use<Result>(work: (admin: Admin) => Promise<Result>): Promise<Result> {
-    const session = this.#open();
+  #use<Result>(work: (admin: AdminConnection) => Promise<Result>): Promise<Result> {
+    return retryPassing((leftMs) => this.#session.use(work, { timeoutMs: leftMs, what: 'an answer' }), {
+      withinMs: this.#limitMs,
+    });
+  }
+
+  /**
+   * In a connection of its own. A broker answers the questions of a connection one after the other: the others would wait
+   * for a controller that takes long. And kafkajs first asks for all topics that a client ever read the lag of, and fails
+   * when one of them is gone.
+   */
+  async #useAlone<Result>(what: string, work: (admin: AdminConnection) => Promise<Result>): Promise<Result> {
+    const session = new KafkajsSession(this.#open);
     try {
-      await session.connected;
-      return await work(session.admin);
-    } catch (error) {
-      if (this.#session === session) this.#discard();
-      throw error;
+      return await retryPassing((leftMs) => session.use(work, { timeoutMs: leftMs, what }), {
+        withinMs: this.#limitMs,
+      });
+    } finally {
+      session.discard();
     }
-  }
-
-  #discard(): void {
-    this.#session?.admin.disconnect().catch(() => {});
-    this.#session = null;
-  }
-
-  #open(): Session {
-    if (this.#session === null) {
-      const admin = this.#kafka.admin({ retry: { initialRetryTime: 100, maxRetryTime: 500, retries: 2 } });
-      this.#session = { admin, connected: admin.connect() };
-    }
-    return this.#session;
   }
 }

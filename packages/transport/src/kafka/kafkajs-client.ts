@@ -24,7 +24,7 @@ export function createKafkajsClient(options: KafkaOptions, logger: KafkaLogger):
   const brokers = [...options.brokers];
   const others = new Kafka(kafkajsConfig(options, logger, { brokers, retries: OTHER_RETRIES }));
   return {
-    createProducer: () => new KafkajsProducer(others),
+    createProducer: () => new KafkajsProducer(others, { limitMs: options.publishTimeoutMs }),
     createConsumer: (params) =>
       new KafkajsConsumer(params, {
         sessionTimeoutMs: options.sessionTimeoutMs,
@@ -39,7 +39,7 @@ export function createKafkajsClient(options: KafkaOptions, logger: KafkaLogger):
             }),
           ),
       }),
-    createAdmin: () => new KafkajsAdmin(others),
+    createAdmin: () => new KafkajsAdmin(others, { limitMs: options.publishTimeoutMs }),
   };
 }
 

@@ -1,24 +1,43 @@
-import { type Kafka, Partitioners, type Producer, type TopicMessages } from 'kafkajs';
+import { Partitioners, type Producer, type ProducerConfig, type TopicMessages } from 'kafkajs';
 import type { KafkaProducer, RecordToSend } from './kafka-client.js';
+import { type Connectable, KafkajsSession } from './kafkajs-session.js';
+
+/** What is used of a kafkajs producer. */
+export type ProducerConnection = Connectable & Pick<Producer, 'sendBatch'>;
 
 /**
  * A kafkajs producer that is thrown away after a failure. kafkajs asks for the metadata of every topic it ever sent to
  * at once, so one deleted topic would fail all later sends; and a connection that failed once is made anew.
  */
 export class KafkajsProducer implements KafkaProducer {
-  readonly #kafka: Kafka;
-  #session: { readonly producer: Producer; readonly connected: Promise<void> } | null = null;
+  readonly #limitMs: number;
+  readonly #session: KafkajsSession<ProducerConnection>;
 
-  constructor(kafka: Kafka) {
-    this.#kafka = kafka;
+  constructor(
+    kafka: { producer(config: ProducerConfig): ProducerConnection },
+    { limitMs }: { limitMs: number },
+  ) {
+    this.#limitMs = limitMs;
+    this.#session = new KafkajsSession(() =>
+      kafka.producer({
+        allowAutoTopicCreation: false,
+        createPartitioner: Partitioners.DefaultPartitioner,
+        // Short of the publisher's deadline, so that its reason is the broker's.
+        retry: { initialRetryTime: 200, maxRetryTime: 1_000, retries: 4 },
+      }),
+    );
   }
 
   async send({ records }: { records: readonly RecordToSend[] }): Promise<void> {
     const dropped = await this.#send(records);
     if (dropped.length === 0) return;
     // With metadata from before their partitions were made: a new producer asks for it.
-    this.#discard();
+    this.#session.discard();
     if ((await this.#send(dropped)).length > 0) throw new Error('records for partitions that do not exist');
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
   }
 
   /**
@@ -26,40 +45,12 @@ export class KafkajsProducer implements KafkaProducer {
    * same; only the list of answers tells.
    */
   async #send(records: readonly RecordToSend[]): Promise<RecordToSend[]> {
-    const session = this.#open();
-    try {
-      await session.connected;
-      const answers = await session.producer.sendBatch({ acks: -1, topicMessages: groupByTopic(records) });
-      const sent = new Set(answers.map(({ topicName, partition }) => `${topicName}/${partition}`));
-      return records.filter(({ topic, partition }) => !sent.has(`${topic}/${partition}`));
-    } catch (error) {
-      if (this.#session === session) this.#discard();
-      throw error;
-    }
-  }
-
-  #discard(): void {
-    this.#session?.producer.disconnect().catch(() => {});
-    this.#session = null;
-  }
-
-  async close(): Promise<void> {
-    const session = this.#session;
-    this.#session = null;
-    await session?.producer.disconnect();
-  }
-
-  #open() {
-    if (this.#session === null) {
-      const producer = this.#kafka.producer({
-        allowAutoTopicCreation: false,
-        createPartitioner: Partitioners.DefaultPartitioner,
-        // Short of the publisher's deadline, so that its reason is the broker's.
-        retry: { initialRetryTime: 200, maxRetryTime: 1_000, retries: 4 },
-      });
-      this.#session = { producer, connected: producer.connect() };
-    }
-    return this.#session;
+    const answers = await this.#session.use(
+      (producer) => producer.sendBatch({ acks: -1, topicMessages: groupByTopic(records) }),
+      { timeoutMs: this.#limitMs, what: 'sending records' },
+    );
+    const sent = new Set(answers.map(({ topicName, partition }) => `${topicName}/${partition}`));
+    return records.filter(({ topic, partition }) => !sent.has(`${topic}/${partition}`));
   }
 }
 

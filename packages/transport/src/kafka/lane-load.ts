@@ -36,6 +36,11 @@ export class LaneLoads {
     return chosen;
   }
 
+  /** Of a lane that was removed. */
+  forget(topic: string): void {
+    this.#loads.delete(topic);
+  }
+
   #loadOf(topic: string): Load {
     const known = this.#loads.get(topic);
     if (known !== undefined) return known;

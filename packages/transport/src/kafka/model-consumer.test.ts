@@ -88,6 +88,7 @@ const admin: KafkaAdmin = {
     return new Map([...topics].filter(([name]) => names.includes(name)));
   },
   createTopics: async () => {},
+  deleteTopics: async () => {},
   readSettings: async () => new Map(),
   readLag: async () => [],
   close: async () => {},
