@@ -1,3 +1,5 @@
+import { LIMITS } from './limits.js';
+
 /**
  * The failure taxonomy of items: every way in which a request at an engine can go wrong, classified once, at the
  * engine edge of the runner. Nobody downstream looks at status codes.
@@ -13,6 +15,7 @@ export const FAILURE_CODES = [
   'connection_lost',
   'item_timeout',
   'invalid_response',
+  'answer_too_large',
   'engine_aborted',
   'engine_overloaded',
   'worker_lost',
@@ -82,6 +85,11 @@ export const FAILURE_RULES: Record<FailureCode, FailureRule> = {
     retry: 'charged',
     type: 'server_error',
     message: 'The engine answered with something that is not a valid response.',
+  },
+  answer_too_large: {
+    retry: 'final',
+    type: 'invalid_request_error',
+    message: `The answer is larger than ${LIMITS.answerBytes / (1024 * 1024)} MiB (limit answerBytes). Ask for less in one request: fewer inputs or choices, a smaller max_tokens, or encoding_format base64 for embeddings.`,
   },
   engine_aborted: {
     retry: 'uncharged',

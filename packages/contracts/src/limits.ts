@@ -50,8 +50,15 @@ export const LIMITS = {
   shardItems: 256,
   /** Bytes of one shard's lines; a shard of one longer line is allowed. */
   shardBytes: 8 * 1024 * 1024,
-  /** Bytes of one segment: a runner with more to settle sends several. */
+  /** Bytes of one segment of several lines: a runner with more to settle sends several segments. */
   segmentBytes: 32 * 1024 * 1024,
+  /**
+   * Bytes of one answer, as one line of JSON. OpenAI lets one embeddings request ask for 2,048 inputs of 3,072
+   * dimensions: about 140 MB as engines write them.
+   */
+  answerBytes: 192 * 1024 * 1024,
+  /** Tokens that one answer may count: a larger number is taken for none. */
+  answerTokens: 1_000_000_000,
   /** Completion window, in milliseconds. */
   completionWindowMinMs: 60_000,
   completionWindowMaxMs: 30 * 24 * 3_600_000,

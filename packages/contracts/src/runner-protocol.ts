@@ -184,6 +184,11 @@ export const settleResponse = z.object({
   shard_done: z.boolean(),
   /** True when the job is being stopped: abort the rest and release. */
   stop: z.boolean(),
+  /**
+   * Lines that were not taken, by their 0-based position in the segment, and why; the others were. Absent when all were
+   * taken. A refused line is refused again: the runner settles its item as failed.
+   */
+  refused: z.array(z.object({ line: z.int(), reason: z.string() })).optional(),
 });
 export type SettleResponse = z.infer<typeof settleResponse>;
 
@@ -191,8 +196,11 @@ export type SettleResponse = z.infer<typeof settleResponse>;
 export const releaseRequest = z.object({
   runner_id: z.string(),
   epoch: shardEpoch,
-  /** `drain`: the runner ends; `engine_down`: its engine is gone; `stopped`: the job was stopped; `overload`: too much taken. */
-  reason: z.enum(['drain', 'engine_down', 'stopped', 'overload']),
+  /**
+   * `drain`: the runner ends; `engine_down`: its engine is gone; `stopped`: the job was stopped; `overload`: too much
+   * taken; `refused`: an outcome was not taken in any form, which counts as a lost lease.
+   */
+  reason: z.enum(['drain', 'engine_down', 'stopped', 'overload', 'refused']),
 });
 export type ReleaseRequest = z.infer<typeof releaseRequest>;
 export const releaseResponse = z.object({ released: z.boolean() });

@@ -1,4 +1,5 @@
 import type { ItemError } from './failures.js';
+import { LIMITS } from './limits.js';
 
 /** Where an answer that was taken over comes from: the job whose runner got it, and when it was settled. */
 export interface AnswerOrigin {
@@ -32,13 +33,23 @@ export interface SegmentHeader {
   readonly ms: number;
   /** Request id that the runner gave to the engine. */
   readonly r: string;
-  /** Tokens: input, cached input, output, reasoning output. */
-  readonly u?: readonly [number, number, number, number];
+  /** Whole numbers from 0 to `LIMITS.answerTokens`. */
+  readonly u?: TokenCounts;
   /** Why the item failed; present exactly when `ok` is false. */
   readonly e?: ItemError;
   /** Present where an earlier job's answer was taken over; written by the control plane only. */
   readonly f?: AnswerOrigin;
 }
+
+/** Tokens: input, cached input, output, reasoning output. */
+export type TokenCounts = readonly [number, number, number, number];
+
+/** True for a number of tokens that can be counted: so many items of so many tokens still add up to a whole number. */
+export const isTokenCount = (count: unknown): count is number =>
+  Number.isInteger(count) && Number(count) >= 0 && Number(count) <= LIMITS.answerTokens;
+
+const isTokenCounts = (counts: unknown): counts is TokenCounts =>
+  Array.isArray(counts) && counts.length === 4 && counts.every(isTokenCount);
 
 export const SEGMENT_TAB = 0x09;
 const LINE_FEED = 0x0a;
@@ -65,7 +76,20 @@ export interface SegmentLine {
 }
 
 /**
- * Walks the lines of a whole segment.
+ * The header of a line, as its writer wrote it. Token counts that count nothing are left out: they never stand in the
+ * way of an answer.
+ * @throws {SyntaxError} when it is not JSON
+ */
+export function readSegmentHeader(bytes: Uint8Array): unknown {
+  const header: unknown = JSON.parse(decoder.decode(bytes));
+  if (typeof header !== 'object' || header === null || !('u' in header) || isTokenCounts(header.u))
+    return header;
+  const { u: _odd, ...others } = header;
+  return others;
+}
+
+/**
+ * Walks the lines of a whole segment that the control plane has taken.
  * @throws {SyntaxError} when a line has no header or the header is not JSON.
  */
 export function* decodeSegment(segment: Uint8Array): Generator<SegmentLine> {
@@ -75,7 +99,7 @@ export function* decodeSegment(segment: Uint8Array): Generator<SegmentLine> {
     if (end === -1) end = segment.length;
     const tab = segment.indexOf(SEGMENT_TAB, start);
     if (tab === -1 || tab > end) throw new SyntaxError(`segment line at byte ${start} has no header`);
-    const header = JSON.parse(decoder.decode(segment.subarray(start, tab))) as SegmentHeader;
+    const header = readSegmentHeader(segment.subarray(start, tab)) as SegmentHeader;
     yield { header, body: segment.subarray(tab + 1, end) };
     start = end + 1;
   }

@@ -121,6 +121,21 @@ function buildRegistry({ stats, engines, heldLeases }: MetricsServerOptions): Re
       for (const [code, count] of stats.failures) this.inc({ code }, count);
     },
   });
+  new Counter({
+    name: 'batch_infer_runner_finish_reasons_total',
+    help: 'Answers, by the word for why they ended; other: a word that is not listed',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [reason, count] of stats.finishReasons) this.inc({ reason }, count);
+    },
+  });
+  counter(
+    'refused_outcomes_total',
+    'Outcomes that the control plane did not take',
+    () => stats.refusedOutcomes,
+  );
   new Gauge({
     name: 'batch_infer_runner_leases',
     help: 'Leases held',

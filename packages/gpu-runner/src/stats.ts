@@ -1,4 +1,5 @@
 import type { FailureCode } from '@batch-infer/contracts';
+import type { FinishReason } from './engine/answer.js';
 
 /** What a runner counts about itself: plain numbers, read when somebody asks for `/metrics`. */
 export class RunnerStats {
@@ -16,6 +17,15 @@ export class RunnerStats {
   settleTroubles = 0;
   /** Attempts that failed, by cause; items that failed for good are among them. */
   readonly failures = new Map<FailureCode, number>();
+
+  /** Answers by why they ended. */
+  readonly finishReasons = new Map<FinishReason, number>();
+  /** Outcomes that the control plane did not take. */
+  refusedOutcomes = 0;
+
+  countFinish(reason: FinishReason): void {
+    this.finishReasons.set(reason, (this.finishReasons.get(reason) ?? 0) + 1);
+  }
 
   countFailure(code: FailureCode): void {
     this.failures.set(code, (this.failures.get(code) ?? 0) + 1);

@@ -59,7 +59,7 @@ export class PoisonedItems {
     const customIds = await readCustomIds(this.#blobs, job, [shard]);
     const error = itemError(
       'worker_lost',
-      `The runner died every time it ran this item: ${shard.lostLeases} runners were lost.`,
+      `The runner died, or could not hand the outcome over, every time it ran this item: ${shard.lostLeases} runners were lost.`,
     );
     const header = {
       i: index,

@@ -1,6 +1,5 @@
 import { maskFromBase64, positionsOf } from '@batch-infer/contracts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DomainError } from '../errors.js';
 import { chunks, openUseCases, reportOf, segmentOf, type UseCases } from '../use-cases-fixture.js';
 
 let cases: UseCases;
@@ -145,23 +144,85 @@ describe('I6: settled work never runs again', () => {
 });
 
 describe('a segment', () => {
-  it('is refused when it does not fit the shard, and leaves nothing behind', async () => {
+  const line = (header: string, body = '{}') => Buffer.from(`${header}\t${body}\n`);
+  const odd: readonly [what: string, line: Uint8Array][] = [
+    ['names an item outside of the shard', segmentOf([9])],
+    ['has no header', Buffer.from('no header at all\n')],
+    ['has a header that is not JSON', line('{"i":')],
+    ['has a header that is not an object', line('null')],
+    ['has no item index "i"', line('{"i":"0"}')],
+    ['has no custom id "c"', line('{"i":0,"ok":true,"st":200,"a":1,"ms":1,"r":"x"}')],
+    ['has no outcome "ok"', line('{"i":0,"c":"id-0"}')],
+    ['has no body although', line('{"i":0,"c":"id-0","ok":true,"st":200,"a":1,"ms":1,"r":"x"}', '')],
+    ['has no error "e"', line('{"i":0,"c":"id-0","ok":false,"st":500,"a":1,"ms":1,"r":"x"}', '')],
+    ['has no whole number "a"', line('{"i":0,"c":"id-0","ok":true,"st":200,"a":-1,"ms":1,"r":"x"}')],
+    ['has a header of more than', line(`{"i":0,"c":"${'x'.repeat(70_000)}"}`)],
+  ];
+
+  it.each(odd)('with a line that %s is taken without that line, which is told', async (what, bytes) => {
     const { job, offer } = await offerOf({ items: 4 });
     const lease = await cases.take(offer);
-    const settle = (body: Uint8Array) =>
-      cases.settle.run({ shardId: lease.shard_id, epoch: lease.epoch, body: chunks(body) });
-    const bad = [
-      segmentOf([4]),
-      Buffer.from('no header at all\n'),
-      Buffer.from('{"i":0,"ok":true,"st":200,"a":1,"ms":1,"r":"x"}\t{}\n'),
-      Buffer.from('{"i":0,"c":"id-0","ok":true,"st":200,"a":1,"ms":1,"r":"x"}\t\n'),
-      Buffer.from('{"i":0,"c":"id-0","ok":false,"st":500,"a":1,"ms":1,"r":"x"}\t\n'),
-      Buffer.from('{"i":0,"c":"id-0","ok":true,"st":200,"a":1,"ms":1,"r":"x","u":[1,-2,0,0]}\t{}\n'),
-      Buffer.alloc(0),
-    ];
-    for (const body of bad) await expect(settle(body)).rejects.toBeInstanceOf(DomainError);
+    const params = { shardId: lease.shard_id, epoch: lease.epoch };
+    const alone = await cases.settle.run({ ...params, body: chunks(bytes) });
+    expect(alone).toMatchObject({
+      accepted: 0,
+      refused: [{ line: 0, reason: expect.stringContaining(what) }],
+    });
     expect(await cases.segmentKeys(job)).toEqual([]);
-    expect(await cases.getJob(job)).toMatchObject({ succeeded: 0, failed: 0 });
+    const whole = Buffer.concat([segmentOf([1, 2]), bytes, segmentOf([3]), bytes]);
+    // However the bytes come.
+    for (const size of [1, 7, whole.length]) {
+      const answer = await cases.settle.run({ ...params, body: inPieces(whole, size) });
+      expect(answer.refused?.map((refused) => refused.line)).toEqual([2, 4]);
+      expect(answer.accepted + answer.repeated).toBe(3);
+    }
+    expect(await cases.getJob(job)).toMatchObject({ succeeded: 3, failed: 0 });
+    const [key = ''] = await cases.segmentKeys(job);
+    const stored = Buffer.concat(await (await cases.blobs.get({ key })).toArray());
+    expect(stored.equals(segmentOf([1, 2, 3]))).toBe(true);
+    expect(await cases.settleItems(lease, [0], false)).toMatchObject({ accepted: 1, shard_done: true });
+  });
+
+  it('keeps an answer whose token counts count nothing', async () => {
+    const { job, offer } = await offerOf({ items: 3 });
+    const lease = await cases.take(offer);
+    const counts = ['[1,-2,0,0]', '[1.5,0,0,0]', '"many"'];
+    const body = chunks(
+      ...counts.map((u, i) =>
+        line(`{"i":${i},"c":"id-${i}","ok":true,"st":200,"a":1,"ms":1,"r":"x","u":${u}}`),
+      ),
+    );
+    const answer = await cases.settle.run({ shardId: lease.shard_id, epoch: lease.epoch, body });
+    expect(answer).toMatchObject({ accepted: 3, repeated: 0, shard_done: true });
+    expect(answer).not.toHaveProperty('refused');
+    expect(await cases.getJob(job)).toMatchObject({ succeeded: 3, usage: { inputTokens: 0 } });
+  });
+
+  it('without lines is refused, and leaves nothing behind', async () => {
+    const { job, offer } = await offerOf({ items: 4 });
+    const lease = await cases.take(offer);
+    const empty = cases.settle.run({ shardId: lease.shard_id, epoch: lease.epoch, body: chunks() });
+    await expect(empty).rejects.toMatchObject({ code: 'invalid_request' });
+    expect(await cases.segmentKeys(job)).toEqual([]);
+  });
+
+  it('of one answer may be as large as an answer may be, and flows into its object', async () => {
+    const { job, offer } = await offerOf({ items: 4 });
+    const lease = await cases.take(offer);
+    const mebibyte = Buffer.alloc(1024 * 1024, 'a');
+    const answerOf = (index: number, mebibytes: number) => [
+      Buffer.from(`{"i":${index},"c":"id-${index}","ok":true,"st":200,"a":1,"ms":1,"r":"x"}\t"`),
+      ...Array.from({ length: mebibytes }, () => mebibyte),
+      Buffer.from('"\n'),
+    ];
+    const settle = (...parts: Uint8Array[]) =>
+      cases.settle.run({ shardId: lease.shard_id, epoch: lease.epoch, body: chunks(...parts) });
+    expect(await settle(...answerOf(0, 40))).toMatchObject({ accepted: 1 });
+    await expect(settle(...answerOf(1, 20), ...answerOf(2, 20))).rejects.toMatchObject({
+      code: 'body_too_large',
+    });
+    await expect(settle(...answerOf(1, 200))).rejects.toMatchObject({ code: 'body_too_large' });
+    expect(await cases.segmentKeys(job)).toHaveLength(1);
   });
 
   it('may come in any number of chunks, but not without end', async () => {
@@ -189,6 +250,37 @@ describe('a segment', () => {
     }
     await expect(cases.settle.run({ shardId, epoch, body: slow() })).rejects.toEqual(leaseLost);
     expect(await cases.segmentKeys(job)).toEqual([]);
+  });
+});
+
+describe('a shard whose outcome is refused in every form', () => {
+  it('is given back as lost: it is offered a bounded number of times, and its item fails with words', async () => {
+    const { job, offer } = await offerOf({ items: 3 });
+    const rounds: number[] = [];
+    let offers = [offer];
+    for (let round = 0; round < 50 && offers.length > 0; round += 1) {
+      rounds.push(offers.length);
+      for (const next of offers) {
+        const lease = await cases.take(next);
+        // Item 1 is the one whose outcome nobody can hand over.
+        const own = [0, 2].filter(
+          (index) => index >= lease.first_index && index < lease.first_index + lease.count,
+        );
+        if (own.length > 0) await cases.settleItems(lease, own);
+        await cases.release.run({ shardId: lease.shard_id, epoch: lease.epoch, reason: 'refused' });
+      }
+      await cases.sweep();
+      cases.recorder.offers.length = 0;
+      await cases.dispatcher.tick();
+      offers = [...cases.recorder.offers];
+    }
+    expect(rounds.length).toBeLessThanOrEqual(6);
+    expect(await cases.getJob(job)).toMatchObject({ state: 'finalizing', succeeded: 2, failed: 1 });
+    expect((await cases.getJob(job)).errorGroups[0]).toMatchObject({
+      code: 'worker_lost',
+      message: expect.stringContaining('could not hand the outcome over'),
+      sample: { index: 1 },
+    });
   });
 });
 
@@ -281,3 +373,7 @@ describe('I12: cancel is final', () => {
     await expect(cases.settleItems(lease, [0])).rejects.toEqual(leaseLost);
   });
 });
+
+async function* inPieces(whole: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < whole.length; at += size) yield whole.subarray(at, at + size);
+}

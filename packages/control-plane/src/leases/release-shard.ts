@@ -22,12 +22,17 @@ export class ReleaseShard {
     this.#signals = signals;
   }
 
-  /** False when the lease was over already. */
+  /** False when the lease was over already. One whose outcomes were refused is lost: the sweeper counts it. */
   async run(params: { shardId: string } & Pick<ReleaseRequest, 'epoch' | 'reason'>): Promise<boolean> {
     const { shardId, epoch, reason } = params;
-    const released = await this.#ledger.releaseShard({ shardId, epoch, nowMs: this.#clock.nowMs() });
+    const released = await this.#ledger.releaseShard({
+      shardId,
+      epoch,
+      isLost: reason === 'refused',
+      nowMs: this.#clock.nowMs(),
+    });
     if (!released) return false;
-    this.#signals.emit(reason === 'stopped' ? 'stopped-released' : 'work-ready');
+    if (reason !== 'refused') this.#signals.emit(reason === 'stopped' ? 'stopped-released' : 'work-ready');
     return true;
   }
 }

@@ -108,13 +108,17 @@ async function stoppingJobs({ db }: Session, jobIds: readonly string[]): Promise
 
 export async function releaseShard(
   database: Database,
-  { shardId, epoch, nowMs }: Parameters<Ledger['releaseShard']>[0],
+  { shardId, epoch, isLost = false, nowMs }: Parameters<Ledger['releaseShard']>[0],
 ): Promise<boolean> {
   return database.transaction(async (session) => {
     const found = await lockJobAndShard(session, shardId);
     if (found === null) return false;
     const { job, shard } = found;
     if (shard.state !== 'leased' || shard.epoch !== epoch) return false;
+    if (isLost) {
+      await session.db.updateTable('shard').set({ lease_until: nowMs }).where('id', '=', shardId).execute();
+      return true;
+    }
     await session.db
       .updateTable('shard')
       .set({

@@ -243,8 +243,11 @@ export interface Ledger
       }
     | { outcome: 'lost' }
   >;
-  /** `leased` at this epoch → `ready` (or `stopped` when its job is being stopped); not counted as lost. False when stale. */
-  releaseShard(params: { shardId: string; epoch: number; nowMs: number }): Promise<boolean>;
+  /**
+   * `leased` at this epoch → `ready` (or `stopped` when its job is being stopped); not counted as lost. With `isLost` the
+   * lease is over instead, and `expireLeases` counts it. False when stale.
+   */
+  releaseShard(params: { shardId: string; epoch: number; isLost?: boolean; nowMs: number }): Promise<boolean>;
   /**
    * Ends leases that are over, each in its own transaction: `ready` again with one more lost lease; after two the rest
    * of the shard is bisected; `poisoned`: shards of one open item after three, to be failed by the caller (`claimShard`,

@@ -38,6 +38,11 @@ export class Metrics {
     help: 'Bytes of the segments that were kept.',
     registers: [this.registry],
   });
+  readonly refusedLines = new Counter({
+    name: 'batch_infer_refused_lines_total',
+    help: 'Outcomes that were not taken as their runner wrote them: their items fail.',
+    registers: [this.registry],
+  });
   readonly claims = new Counter({
     name: 'batch_infer_claims_total',
     help: 'Claims by outcome: claimed, stale, ended, unknown, busy.',

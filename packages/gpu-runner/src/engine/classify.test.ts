@@ -136,8 +136,7 @@ const FAILURES: [name: string, status: number, body: unknown, code: FailureCode]
   ['200 with an error inside', 200, { error: { message: 'overloaded', code: 503 } }, 'engine_overloaded'],
   ['finish_reason abort', 200, chat('abort'), 'engine_aborted'],
   ['finish_reason error', 200, chat('error'), 'engine_error'],
-  ['an unknown finish_reason', 200, chat('mystery'), 'invalid_response'],
-  ['finish_reason null', 200, chat(null), 'invalid_response'],
+  ['an error type that every object has', 400, vllm('no', 'constructor', 400), 'invalid_request'],
 ];
 
 describe('failures', () => {
@@ -170,7 +169,8 @@ describe('failures', () => {
 
   test('time-outs and oversize are told apart, and our own aborts tell nothing', () => {
     expect(classify(CHAT, { kind: 'timeout', ms: 1 })).toMatchObject({ code: 'item_timeout' });
-    expect(classify(CHAT, { kind: 'too_large', ms: 1 })).toMatchObject({ code: 'invalid_response' });
+    expect(classify(CHAT, { kind: 'too_large', ms: 1 })).toMatchObject({ code: 'answer_too_large' });
+    expect(classify(CHAT, { kind: 'unreadable', ms: 1 })).toMatchObject({ code: 'invalid_response' });
     expect(classify(CHAT, { kind: 'aborted', ms: 1 })).toBeNull();
   });
 });
@@ -179,6 +179,35 @@ describe('answers', () => {
   test.each(['stop', 'length', 'tool_calls', 'content_filter'])('finish_reason %s is complete', (reason) => {
     expect(classify(CHAT, answer(200, chat(reason)))).toMatchObject({ ok: true });
   });
+
+  test.each([null, 'model_length', 'constructor', 7, {}, [], true, undefined])(
+    'a reason that nobody lists (%j) ends an answer like any other, and is counted',
+    (reason) => {
+      const listed = reason === null || reason === undefined ? 'none' : 'other';
+      const delivered = { ok: true, finishReason: listed };
+      expect(classify(CHAT, answer(200, chat(reason)))).toMatchObject(delivered);
+      expect(classify('/v1/messages', answer(200, { content: [], stop_reason: reason }))).toMatchObject(
+        delivered,
+      );
+      expect(classify('/v1/responses', answer(200, { output: [], status: reason }))).toMatchObject(delivered);
+    },
+  );
+
+  test.each([-1, 1.5, '7', null, true, {}, [], 1e300, Number.MAX_SAFE_INTEGER, undefined])(
+    'a count of %j tokens counts nothing, and the answer is delivered as it came',
+    (count) => {
+      const odd = { prompt_tokens: 9, completion_tokens: count, prompt_tokens_details: count };
+      const reply = answer(200, { ...chat('stop'), usage: odd });
+      const verdict = classify(CHAT, reply);
+      expect(verdict).toMatchObject({ ok: true, usage: [9, 0, 0, 0] });
+      expect(reply.kind === 'answer' && verdict?.body === reply.body).toBe(true);
+      for (const usage of [count, { prompt_tokens: count }, { input_tokens: count }]) {
+        const none = answer(200, { ...chat('stop'), output: [], content: [], usage });
+        for (const path of [CHAT, '/v1/messages', '/v1/responses'])
+          expect(classify(path, none)).toMatchObject({ ok: true, usage: undefined });
+      }
+    },
+  );
 
   test('one aborted choice among several makes the whole answer no result', () => {
     const body = { choices: [...chat('stop').choices, ...chat('abort').choices] };
@@ -250,7 +279,7 @@ describe('answers', () => {
   });
 
   test.each([
-    ['/v1/messages', { content: [], stop_reason: 'mystery' }, 'invalid_response'],
+    ['/v1/messages', { content: [], stop_reason: 'abort' }, 'engine_aborted'],
     ['/v1/responses', { output: [], status: 'failed' }, 'engine_error'],
     ['/v1/responses', { output: [], status: 'in_progress' }, 'invalid_response'],
     ['/v1/embeddings', { data: [] }, 'invalid_response'],

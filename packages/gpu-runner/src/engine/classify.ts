@@ -1,6 +1,15 @@
 import { isUtf8 } from 'node:buffer';
-import { type FailureCode, toSingleLine } from '@batch-infer/contracts';
-import { endingOf, isJsonObject, type Json, parseJsonObject, type Usage, usageOf } from './answer.js';
+import { type FailureCode, LIMITS, toSingleLine } from '@batch-infer/contracts';
+import {
+  endingOf,
+  type FinishReason,
+  finishReasonOf,
+  isJsonObject,
+  type Json,
+  parseJsonObject,
+  type Usage,
+  usageOf,
+} from './answer.js';
 import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
 import { withWholeUsage } from './response-usage.js';
 
@@ -11,6 +20,8 @@ export interface Success {
   /** One line of JSON. */
   readonly body: Uint8Array;
   readonly usage: Usage | undefined;
+  /** `null` where the endpoint has no such word. */
+  readonly finishReason: FinishReason | null;
 }
 
 export interface Failure {
@@ -42,7 +53,9 @@ export function classify(path: string, reply: EngineReply): Verdict | null {
     case 'timeout':
       return failure('item_timeout');
     case 'too_large':
-      return failure('invalid_response', { message: 'The answer is larger than the runner takes.' });
+      return failure('answer_too_large');
+    case 'unreadable':
+      return failure('invalid_response');
     case 'broken':
       return failure(reply.broken === 'refused' ? 'engine_unreachable' : 'connection_lost', {
         broken: reply.broken,
@@ -77,7 +90,10 @@ function classifySuccess(path: string, reply: EngineAnswer): Verdict {
   const ending = endingOf(path, answer);
   if (ending === 'complete') {
     const whole = path === RESPONSES_PATH ? withWholeUsage(text, answer) : text;
-    return { ok: true, status, body: lineOf(reply.body, text, whole), usage: usageOf(answer) };
+    const body = lineOf(reply.body, text, whole);
+    // Bytes that are no UTF-8, and line separators, take more room once they are written safely.
+    if (body.length > LIMITS.answerBytes) return failure('answer_too_large', { status });
+    return { ok: true, status, body, usage: usageOf(answer), finishReason: finishReasonOf(path, answer) };
   }
   // A partial answer is never a result, and never shown as one.
   if (ending === 'aborted') return failure('engine_aborted', { status });
@@ -117,12 +133,13 @@ function messageOf(json: Json | null, error: Json | null): string | undefined {
   return typeof found === 'string' ? found : undefined;
 }
 
-const ERROR_TYPES: Readonly<Record<string, FailureCode>> = {
-  exceed_context_size_error: 'context_length_exceeded',
-  context_length_exceeded: 'context_length_exceeded',
-  model_not_found: 'model_not_found',
-  not_supported_error: 'unsupported_endpoint',
-};
+/** A map: an engine's word may be one that every object has, such as `constructor`. */
+const ERROR_TYPES: ReadonlyMap<unknown, FailureCode> = new Map([
+  ['exceed_context_size_error', 'context_length_exceeded'],
+  ['context_length_exceeded', 'context_length_exceeded'],
+  ['model_not_found', 'model_not_found'],
+  ['not_supported_error', 'unsupported_endpoint'],
+]);
 
 const STATUS_CODES: Readonly<Record<number, FailureCode>> = {
   401: 'engine_unauthorized',
@@ -139,7 +156,7 @@ const STATUS_CODES: Readonly<Record<number, FailureCode>> = {
 };
 
 function codeOf(status: number, error: Json | null, message: string): FailureCode {
-  const named = ERROR_TYPES[String(error?.type)] ?? ERROR_TYPES[String(error?.code)];
+  const named = ERROR_TYPES.get(error?.type) ?? ERROR_TYPES.get(error?.code);
   if (named !== undefined && (status < 500 || status === 501)) return named;
   if (status === 404) return codeOfNotFound(error, message);
   const known = STATUS_CODES[status];

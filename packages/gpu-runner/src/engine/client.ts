@@ -4,8 +4,6 @@ import type { Clock } from '../clock.js';
 import { parseRetryAfterMs } from './classify.js';
 import type { BrokenConnection, EngineReply } from './reply.js';
 
-/** Bytes of an answer that we take: it has to fit into a segment. */
-const ANSWER_CAP_BYTES = LIMITS.segmentBytes - 64 * 1024;
 /**
  * A request on a kept-alive connection that the engine was just closing fails within a round trip; a longer silence
  * means that the engine had begun to work on it.
@@ -125,14 +123,15 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
     headers: Record<string, string | string[] | undefined>,
   ): void {
     this.#status = status;
-    if (status < 400) return;
     const text = (name: string): string | undefined => [headers[name]].flat()[0];
+    if (Number(text('content-length')) > LIMITS.answerBytes) this.end('too_large');
+    if (status < 400) return;
     this.#retryAfterMs = parseRetryAfterMs(text('retry-after'), text('retry-after-ms'));
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#bytes += chunk.length;
-    if (this.#bytes > ANSWER_CAP_BYTES) this.end('too_large');
+    if (this.#bytes > LIMITS.answerBytes) this.end('too_large');
     else this.#chunks.push(chunk);
   }
 

@@ -5,6 +5,8 @@ export type EngineReply =
   | { readonly kind: 'timeout'; readonly ms: number }
   /** The answer grew over the cap. */
   | { readonly kind: 'too_large'; readonly ms: number }
+  /** It cannot be made sense of. */
+  | { readonly kind: 'unreadable'; readonly ms: number }
   /** We ended it ourselves; nothing is to be concluded. */
   | { readonly kind: 'aborted'; readonly ms: number };
 

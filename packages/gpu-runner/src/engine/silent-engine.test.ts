@@ -5,7 +5,13 @@ import { SAMPLE_INTERVAL_MS } from '../window/controller.js';
 import type { Verdict } from './classify.js';
 import { EngineLoad } from './load.js';
 
-const ANSWERED: Verdict = { ok: true, status: 200, body: new Uint8Array(0), usage: [500, 0, 300, 0] };
+const ANSWERED: Verdict = {
+  ok: true,
+  status: 200,
+  body: new Uint8Array(0),
+  usage: [500, 0, 300, 0],
+  finishReason: null,
+};
 const REFUSED: Verdict = {
   ...{ ok: false, code: 'engine_overloaded', status: 429, message: undefined },
   ...{ body: new Uint8Array(0), retryAfterMs: 1_000, broken: null },

@@ -2,6 +2,7 @@ import { FAILURE_RULES, type FailureCode, newId } from '@batch-infer/contracts';
 import type { Clock } from '../clock.js';
 import { classify, type Failure, type Success, type Verdict } from '../engine/classify.js';
 import type { Blame, Engine } from '../engine/engine.js';
+import type { EngineReply } from '../engine/reply.js';
 import type { RunnerStats } from '../stats.js';
 import type { WorkItem } from '../work/item.js';
 import { homeOf, prefixKeyOf } from '../work/prefix-key.js';
@@ -171,11 +172,10 @@ export class Dispatcher {
     const { call, trial } = engine.send({ path: item.path, body: item.body, requestId, timeoutMs });
     item.call = call;
     engine.load.outstandingTokens += item.tokens;
-    void call.reply.then((reply) => {
+    void judged(item.path, call.reply).then(({ reply, verdict }) => {
       item.call = null;
       const expired = reply.kind === 'timeout' && timeoutMs < lease.item_timeout_ms;
-      const verdict = expired ? null : classify(item.path, reply);
-      this.#answered({ item, engine, ms: reply.ms, requestId, trial }, verdict);
+      this.#answered({ item, engine, ms: reply.ms, requestId, trial }, expired ? null : verdict);
     });
   }
 
@@ -203,6 +203,7 @@ export class Dispatcher {
     // A connection that broke at once was not charged, but it is noise all the same.
     this.#noise.record({ succeeded: true, failures: item.history.charged + (item.raced ? 1 : 0) });
     stats.succeeded += 1;
+    if (verdict.finishReason !== null) stats.countFinish(verdict.finishReason);
     if (verdict.usage !== undefined) {
       const [input, cached, output] = verdict.usage;
       stats.inputTokens += input;
@@ -366,5 +367,19 @@ export class Dispatcher {
 /** An engine that says it is going away, and stays, has failed this one request. */
 const unexcused = (verdict: Failure): Failure =>
   verdict.code === 'engine_aborted' && verdict.status >= 500 ? { ...verdict, code: 'engine_error' } : verdict;
+
+/** An answer that is so odd that it cannot even be judged fails its item, and nothing else. */
+async function judged(
+  path: string,
+  coming: Promise<EngineReply>,
+): Promise<{ reply: EngineReply; verdict: Verdict | null }> {
+  let reply: EngineReply = { kind: 'unreadable', ms: 0 };
+  try {
+    reply = await coming;
+    return { reply, verdict: classify(path, reply) };
+  } catch {
+    return { reply, verdict: classify(path, { kind: 'unreadable', ms: reply.ms }) };
+  }
+}
 
 const isAlive = (run: ShardRun): boolean => run.phase !== 'closed';

@@ -13,7 +13,7 @@ import type { RunnerStats } from '../stats.js';
 import type { ItemMemory } from '../work/item.js';
 import { ShardRun } from '../work/shard-run.js';
 import type { Dispatcher } from './dispatcher.js';
-import { Settler } from './settler.js';
+import { type OutcomeLine, Settler } from './settler.js';
 
 export interface LeaseKeeperOptions {
   readonly server: Pick<ServerClient, 'settle' | 'release' | 'renew'>;
@@ -65,6 +65,7 @@ export class LeaseKeeper {
         this.#recovered();
         this.#settled(run, response);
       },
+      onRefused: (line, reason) => this.#outcomeRefused(run, line, reason),
       onDropped: (why, error) => this.#dropped(run, why, error),
       onTrouble: (error) => this.#trouble(error),
     });
@@ -172,8 +173,25 @@ export class LeaseKeeper {
       this.#lost(run);
       return;
     }
-    this.#options.logger.error({ shard: run.lease.shard_id, reason: error.message }, 'a segment was refused');
-    void this.end(run, 'overload');
+    this.#options.logger.error(
+      { shard: run.lease.shard_id, reason: error.message },
+      'an outcome was refused in every form: its shard is given back as lost',
+    );
+    void this.end(run, 'refused');
+  }
+
+  #outcomeRefused(run: ShardRun, line: OutcomeLine, reason: string): void {
+    const { stats, logger } = this.#options;
+    stats.refusedOutcomes += 1;
+    stats.countFailure('invalid_response');
+    if (line.ok) {
+      stats.succeeded -= 1;
+      stats.failed += 1;
+    }
+    logger.warn(
+      { shard: run.lease.shard_id, job: run.lease.job_id, reason },
+      'the control plane did not take an outcome: its item fails',
+    );
   }
 
   #lost(run: ShardRun): void {

@@ -22,7 +22,7 @@ export const reusedBy = (item: WorkItem, outcome: Outcome, verdict: Success): Ou
   ms: 0,
 });
 
-/** An ended item as its line of a segment. */
+/** An item that has ended, as it is handed over. */
 export function segmentLineOf({ item, verdict, attempts, ms, requestId }: Outcome): OutcomeLine {
   const common = {
     i: item.index,
@@ -39,9 +39,23 @@ export function segmentLineOf({ item, verdict, attempts, ms, requestId }: Outcom
 }
 
 const LINE_FEED = Buffer.from('\n');
+const EMPTY = new Uint8Array(0);
 
-export const lineOf = (header: SegmentHeader, body: Uint8Array): OutcomeLine => [
-  Buffer.from(segmentLineHead(header)),
-  body,
-  LINE_FEED,
-];
+/**
+ * A line with what stands in its place should the control plane not take it: the same item, failed, without the answer.
+ * There is nothing in that line's place.
+ */
+export function lineOf(header: SegmentHeader, body: Uint8Array): OutcomeLine {
+  const { i, c, st, a, ms, r } = header;
+  return {
+    pieces: [Buffer.from(segmentLineHead(header)), body, LINE_FEED],
+    ok: header.ok,
+    asFailure: (reason) => ({
+      ...lineOf({ i, c, ok: false, st, a, ms, r, e: refusedOutcome(reason) }, EMPTY),
+      asFailure: null,
+    }),
+  };
+}
+
+const refusedOutcome = (reason: string) =>
+  itemError('invalid_response', `The outcome could not be handed over: ${reason}`);

@@ -12,8 +12,19 @@ const FLUSH_INTERVAL_MS = 1_000;
 const SPACING_MS = 500;
 const BACKOFF_CEILINGS_MS = [200, 400, 800, 1_600, 3_200, 5_000];
 
-/** A line of a segment in pieces: they are copied once, when the segment is made up. */
-export type OutcomeLine = readonly Uint8Array[];
+/** Answers with 500 to the same segment, after which it is taken for refused: then smaller ones are tried. */
+const ERRORS_BEFORE_REFUSED = 5;
+/** For so long a line is offered again and again where neither it nor its failure is taken, but 500 is answered. */
+const NOTHING_TAKEN_MS = 600_000;
+
+/** An outcome as a line of a segment. */
+export interface OutcomeLine {
+  /** They are copied once, when the segment is made up. */
+  readonly pieces: readonly Uint8Array[];
+  readonly ok: boolean;
+  /** The line in its place when the control plane does not take it; `null` for one that stands in a place already. */
+  readonly asFailure: ((reason: string) => OutcomeLine) | null;
+}
 
 export interface SettlerOptions {
   readonly settle: (segment: Uint8Array) => Promise<SettleResponse>;
@@ -21,7 +32,9 @@ export interface SettlerOptions {
   readonly waits: OutageWaits;
   readonly random: () => number;
   readonly onSettled: (response: SettleResponse, lines: number) => void;
-  /** `lost`: the lease is over; `refused`: the control plane will not take the segment. Pending outcomes are gone. */
+  /** The control plane did not take this line; another one takes its place. */
+  readonly onRefused: (line: OutcomeLine, reason: string) => void;
+  /** `lost`: the lease is over; `refused`: an outcome is not taken in any form. Pending outcomes are gone. */
   readonly onDropped: (why: 'lost' | 'refused', error: ServerError) => void;
   /** The control plane does not take segments now; it is tried again. */
   readonly onTrouble: (error: unknown) => void;
@@ -30,7 +43,8 @@ export interface SettlerOptions {
 /**
  * Hands the outcomes of one shard over, one segment at a time: every second, every 64 outcomes (though not more often
  * than twice a second), and at once when asked to flush. Keeps them while the control plane is away. A segment is
- * repeated byte for byte until it is answered.
+ * repeated byte for byte until it is answered. One that is refused goes in halves; a line that is refused by itself
+ * becomes a failure of its item, so that it costs nothing but that item.
  */
 export class Settler {
   readonly #options: SettlerOptions;
@@ -110,7 +124,7 @@ export class Settler {
       const lines = this.#takeSegment();
       if (this.#pending.length === 0) this.#urgent = false;
       this.#sending = lines.length;
-      await this.#deliver(Buffer.concat(lines.flat()), lines.length);
+      await this.#deliver(lines);
       this.#sending = 0;
     }
     if (this.#pending.length > 0 && !this.#stopped.signal.aborted) this.#schedule();
@@ -130,19 +144,106 @@ export class Settler {
     return this.#pending.splice(0, count);
   }
 
-  async #deliver(segment: Uint8Array, lines: number): Promise<void> {
+  async #deliver(lines: readonly OutcomeLine[]): Promise<void> {
+    const answer = await this.#offer(lines);
+    if (answer === null) return;
+    if (!(answer instanceof ServerError)) {
+      await this.#taken(lines, answer);
+      return;
+    }
+    const [line, ...others] = lines;
+    if (line === undefined) return;
+    if (others.length === 0) {
+      await this.#deliverAlone(line, answer);
+      return;
+    }
+    const middle = Math.ceil(lines.length / 2);
+    await this.#deliver(lines.slice(0, middle));
+    if (!this.#stopped.signal.aborted) await this.#deliver(lines.slice(middle));
+  }
+
+  /** Some lines may have been refused: their items fail. */
+  async #taken(lines: readonly OutcomeLine[], answer: SettleResponse): Promise<void> {
+    const refused = answer.refused ?? [];
+    const failures: OutcomeLine[] = [];
+    for (const { line: position, reason } of refused) {
+      const line = lines[position];
+      const failure = line?.asFailure?.(reason);
+      if (line === undefined || failure === undefined) {
+        this.#giveUp(new ServerError(200, null, reason));
+        return;
+      }
+      this.#options.onRefused(line, reason);
+      failures.push(failure);
+    }
+    const taken = lines.length - failures.length;
+    this.#sending -= taken;
+    this.#options.onSettled(answer, taken);
+    if (failures.length > 0 && !this.#stopped.signal.aborted) await this.#deliver(failures);
+  }
+
+  /**
+   * A line that was refused by itself: its failure is offered. Where that is answered with 500 as well it is the control
+   * plane that is in trouble, so both are offered in turn; the line is never given up for a failure that was not taken.
+   */
+  async #deliverAlone(line: OutcomeLine, refusal: ServerError): Promise<void> {
+    const { clock } = this.#options;
+    const untilMs = clock.nowMs() + NOTHING_TAKEN_MS;
+    const failure = line.asFailure?.(refusal.message);
+    if (failure === undefined) {
+      this.#giveUp(refusal);
+      return;
+    }
+    let last = refusal;
+    do {
+      const answer = await this.#offer([failure], 1);
+      if (answer === null) return;
+      if (!(answer instanceof ServerError)) {
+        this.#options.onRefused(line, refusal.message);
+        await this.#taken([failure], answer);
+        return;
+      }
+      last = answer;
+      if (last.status !== 500) break;
+      const again = await this.#offer([line]);
+      if (again === null) return;
+      if (!(again instanceof ServerError)) {
+        await this.#taken([line], again);
+        return;
+      }
+    } while (clock.nowMs() < untilMs);
+    this.#giveUp(last);
+  }
+
+  #giveUp(refusal: ServerError): void {
+    this.stop();
+    this.#options.onDropped('refused', refusal);
+  }
+
+  /**
+   * Offers a segment until it is answered: with the answer, a refusal of the whole, or `null` after the end.
+   * @param errorsAllowed Answers with 500 that are taken for a refusal.
+   */
+  async #offer(
+    lines: readonly OutcomeLine[],
+    errorsAllowed = ERRORS_BEFORE_REFUSED,
+  ): Promise<SettleResponse | ServerError | null> {
+    const segment = Buffer.concat(lines.flatMap(({ pieces }) => pieces));
+    let errors = 0;
     for (let failures = 0; !this.#stopped.signal.aborted; failures += 1) {
       try {
         const response = await this.#options.settle(segment);
-        this.#sending = 0;
-        if (!this.#stopped.signal.aborted) this.#options.onSettled(response, lines);
-        return;
+        return this.#stopped.signal.aborted ? null : response;
       } catch (error) {
-        if (this.#stopped.signal.aborted) return;
-        if (error instanceof ServerError && (error.leaseLost || !error.retryable)) {
+        if (this.#stopped.signal.aborted) return null;
+        if (error instanceof ServerError && error.leaseLost) {
           this.stop();
-          this.#options.onDropped(error.leaseLost ? 'lost' : 'refused', error);
-          return;
+          this.#options.onDropped('lost', error);
+          return null;
+        }
+        if (error instanceof ServerError && isAboutSegment(error)) {
+          errors += 1;
+          if (error.status !== 500 || errors >= errorsAllowed) return error;
         }
         this.#options.onTrouble(error);
       }
@@ -150,11 +251,18 @@ export class Settler {
       const delayMs = 50 + this.#options.random() * ceilingMs;
       await this.#options.waits.wait(delayMs, this.#stopped.signal);
     }
+    return null;
   }
 }
 
+/**
+ * True when another segment may be taken where this one is not. Whatever else is answered (401, 404, 502, …) is about
+ * the way to the control plane, or about its state: nothing is concluded, and the outcomes are kept.
+ */
+const isAboutSegment = (error: ServerError): boolean => [400, 413, 422, 500].includes(error.status);
+
 function bytesOf(line: OutcomeLine): number {
   let bytes = 0;
-  for (const piece of line) bytes += piece.length;
+  for (const piece of line.pieces) bytes += piece.length;
   return bytes;
 }

@@ -45,6 +45,7 @@ const ERROR_TYPES: Readonly<Record<FailureCode, AnthropicErrorType>> = {
   connection_lost: 'api_error',
   item_timeout: 'timeout_error',
   invalid_response: 'api_error',
+  answer_too_large: 'invalid_request_error',
   engine_aborted: 'api_error',
   engine_overloaded: 'overloaded_error',
   worker_lost: 'api_error',

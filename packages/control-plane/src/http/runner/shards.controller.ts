@@ -8,6 +8,8 @@ import { leaseLost } from '../../leases/lease-lost.js';
 import { ReadShardLines } from '../../leases/read-shard-lines.js';
 import { SettleSegment } from '../../leases/settle-segment.js';
 import { ShardAccess } from '../../leases/shard-access.js';
+import type { Logger } from '../../telemetry/logger.js';
+import { LOGGER } from '../../tokens.js';
 import { type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
 import { clientSignal } from '../request-context.js';
 import { parseWith } from '../validation.js';
@@ -22,15 +24,18 @@ export class ShardsController {
   readonly #settle: SettleSegment;
   readonly #lines: ReadShardLines;
   readonly #access: ShardAccess;
+  readonly #logger: Logger;
 
   constructor(
     @Inject(SettleSegment) settle: SettleSegment,
     @Inject(ReadShardLines) lines: ReadShardLines,
     @Inject(ShardAccess) access: ShardAccess,
+    @Inject(LOGGER) logger: Logger,
   ) {
     this.#settle = settle;
     this.#lines = lines;
     this.#access = access;
+    this.#logger = logger;
   }
 
   @Post(':id/settle')
@@ -49,11 +54,27 @@ export class ShardsController {
     try {
       await this.#assertMine(caller, shardId, epoch);
       // Not destroyed when it is refused midway: the runner is to read the answer, not a broken connection.
-      return await this.#settle.run({ shardId, epoch, body: body.iterator({ destroyOnReturn: false }) });
+      const answer = await this.#settle.run({
+        shardId,
+        epoch,
+        body: body.iterator({ destroyOnReturn: false }),
+        ...lengthOf(request),
+      });
+      this.#logRefused(shardId, answer);
+      return answer;
     } catch (error) {
       body.resume();
       throw error;
     }
+  }
+
+  #logRefused(shardId: string, { refused = [] }: SettleResponse): void {
+    const [first] = refused;
+    if (first === undefined) return;
+    this.#logger.warn(
+      { shard: shardId, lines: refused.length, reason: first.reason },
+      'outcomes of a runner were refused: their items fail',
+    );
   }
 
   @Get(':id/lines')
@@ -73,4 +94,9 @@ export class ShardsController {
   async #assertMine(caller: Caller, shardId: string, epoch: number): Promise<void> {
     if (!(await this.#access.mayTouch(projectLimitOf(caller), shardId))) throw leaseLost(shardId, epoch);
   }
+}
+
+function lengthOf(request: FastifyRequest): { bytes: number } | undefined {
+  const bytes = Number(request.headers['content-length']);
+  return Number.isSafeInteger(bytes) ? { bytes } : undefined;
 }
