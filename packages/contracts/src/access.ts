@@ -14,13 +14,17 @@ export const ALL_PROJECTS = '*';
 /** A project's id is chosen by who makes it; it is part of object keys, so that its letters are limited. */
 export const projectId = z
   .string()
+  .max(64)
   .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must have 1 to 64 letters, digits, "_" or "-"');
 
 const durationUpTo = (maximumMs: number, rule: string) =>
-  z.string().refine((text) => {
-    const durationMs = parseDurationMs(text);
-    return durationMs !== null && durationMs <= maximumMs;
-  }, `must be a duration ${rule}`);
+  z
+    .string()
+    .max(LIMITS.durationChars)
+    .refine((text) => {
+      const durationMs = parseDurationMs(text);
+      return durationMs !== null && durationMs <= maximumMs;
+    }, `must be a duration ${rule}`);
 
 const name = z.string().min(1).max(LIMITS.accessNameChars);
 
@@ -87,7 +91,7 @@ export const createApiKeyRequest = z.strictObject({
   name: name.optional(),
   /** Without it the caller's own. `"*"` with the scopes `runner` and `admin` only. */
   project_id: z.union([z.literal(ALL_PROJECTS), projectId]).optional(),
-  scopes: z.array(apiKeyScope).min(1).optional(),
+  scopes: z.array(apiKeyScope).min(1).max(API_KEY_SCOPES.length).optional(),
   /** How long the key works, such as `"90d"`; without it, until it is revoked. */
   expires_in: durationUpTo(LIMITS.apiKeyLifeMaxMs, 'of at most "3650d", such as "90d"').optional(),
 });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LIMITS } from './limits.js';
 import { batchExtension } from './native.js';
 
 /** Anthropic's message batches, as the official SDKs read them. Extensions stand under `x_batch_infer` only. */
@@ -37,15 +38,16 @@ export const createMessageBatchRequest = z.strictObject({
   requests: z
     .array(
       z.strictObject({
-        custom_id: z.string().regex(MESSAGE_CUSTOM_ID),
+        custom_id: z.string().max(64).regex(MESSAGE_CUSTOM_ID),
         params: z.looseObject({
-          model: z.string(),
+          model: z.string().max(LIMITS.modelChars),
           max_tokens: z.int().min(1),
-          messages: z.array(z.unknown()).min(1),
+          messages: z.array(z.unknown()).min(1).max(LIMITS.jsonValues),
         }),
       }),
     )
-    .min(1),
+    .min(1)
+    .max(LIMITS.messageBatchItems),
 });
 
 export const messageBatchList = z.object({

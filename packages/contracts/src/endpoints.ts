@@ -9,3 +9,6 @@ export const ENDPOINTS = [
 export type Endpoint = (typeof ENDPOINTS)[number];
 
 export const isEndpoint = (url: string): url is Endpoint => (ENDPOINTS as readonly string[]).includes(url);
+
+/** Endpoint of a job that names none, in the server, the SDK and the CLI. */
+export const DEFAULT_ENDPOINT: Endpoint = '/v1/chat/completions';

@@ -12,6 +12,9 @@ export const LIMITS = {
   inlineItems: 10_000,
   /** Bytes of one JSON request body (inline jobs among them). */
   jsonBodyBytes: 16 * 1024 * 1024,
+  /** Values of one JSON request body or of one line, and keys of all its objects: more goes as a file, line by line. */
+  jsonValues: 500_000,
+  jsonMembers: 200_000,
   /** Requests and bytes of one Anthropic message batch, which is one JSON body (Anthropic's figures). */
   messageBatchItems: 100_000,
   messageBatchBytes: 256 * 1024 * 1024,
@@ -19,9 +22,18 @@ export const LIMITS = {
   messageBatchListMax: 1_000,
   /** Bytes of one part of an upload, and how long an upload may stay incomplete (OpenAI's figures). */
   uploadPartBytes: 64 * 1024 * 1024,
+  /** Parts of one upload. */
+  uploadParts: 10_000,
   uploadTtlMs: 3_600_000,
   /** Characters of a `custom_id`. */
   customIdChars: 512,
+  /** Characters of an id that a client names. */
+  idChars: 256,
+  /** Characters of a duration such as `"24h"`. */
+  durationChars: 32,
+  /** Keys of a job's `defaults`, and bytes of them as JSON: they go along with each of its requests. */
+  defaultsKeys: 1_000,
+  defaultsBytes: 1024 * 1024,
   /** Characters of a model name. */
   modelChars: 256,
   /** Distinct models in one file. */
@@ -31,6 +43,8 @@ export const LIMITS = {
   servedModelChars: 1_024,
   /** Bytes of an uploaded file's name. */
   filenameBytes: 512,
+  /** Characters of a MIME type. */
+  mimeTypeChars: 256,
   /** `expires_after` of files, in seconds (OpenAI's figures: an hour to 30 days). */
   fileExpiryMinSeconds: 3_600,
   fileExpiryMaxSeconds: 2_592_000,
@@ -110,6 +124,12 @@ export const LIMITS = {
   /** Earlier jobs, and requests of them, that are looked through for a job's answers: the newest. */
   reuseSearchJobs: 1_000,
   reuseSearchItems: 10_000_000,
+  /** What one runner may report: engines, leases. */
+  runnerEngines: 256,
+  runnerLeases: 4_096,
+  /** Characters of a runner's id and version, and of why an engine takes no work. */
+  runnerNameChars: 256,
+  engineProblemChars: 4_096,
   /** Longest retry hint that real SDKs obey. */
   retryAfterMaxSeconds: 60,
 } as const;

@@ -6,24 +6,46 @@ import { jobWebhook, jobWebhookView } from './webhooks.js';
 
 /** Wire formats of the native API (`/v1/jobs/**`). Keys are snake_case, times RFC 3339. */
 
-export const jsonObject = z.record(z.string(), z.unknown());
+/** Any JSON object, as it came: what its members may be is for engines to judge. */
+export const jsonObject = z
+  .custom<Record<string, unknown>>(
+    (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    'must be a JSON object',
+  )
+  .meta({ type: 'object' });
 
-export const completionWindow = z.string().refine(
-  (text) => {
-    const durationMs = parseDurationMs(text);
-    return (
-      durationMs !== null &&
-      durationMs >= LIMITS.completionWindowMinMs &&
-      durationMs <= LIMITS.completionWindowMaxMs
-    );
-  },
-  { error: 'must be a duration between "1m" and "30d", such as "24h"' },
-);
+export const completionWindow = z
+  .string()
+  .max(LIMITS.durationChars)
+  .refine(
+    (text) => {
+      const durationMs = parseDurationMs(text);
+      return (
+        durationMs !== null &&
+        durationMs >= LIMITS.completionWindowMinMs &&
+        durationMs <= LIMITS.completionWindowMaxMs
+      );
+    },
+    { error: 'must be a duration between "1m" and "30d", such as "24h"' },
+  );
 
 export const metadata = z
   .record(z.string().min(1).max(LIMITS.metadataKeyChars), z.string().max(LIMITS.metadataValueChars))
   .refine((pairs) => Object.keys(pairs).length <= LIMITS.metadataPairs, {
     error: `must have at most ${LIMITS.metadataPairs} pairs`,
+  })
+  .meta({ maxProperties: LIMITS.metadataPairs });
+
+const encoder = new TextEncoder();
+
+/** A job's `defaults`. */
+export const jobDefaults = jsonObject
+  .refine((members) => Object.keys(members).length <= LIMITS.defaultsKeys, {
+    error: `must have at most ${LIMITS.defaultsKeys} keys`,
+    abort: true,
+  })
+  .refine((members) => encoder.encode(JSON.stringify(members)).length <= LIMITS.defaultsBytes, {
+    error: `must have at most ${LIMITS.defaultsBytes} bytes as JSON`,
   });
 
 /** Among which requests identical ones may share an answer. */
@@ -42,7 +64,7 @@ export const jobOptions = z.object({
   /** Share of failed items, 0 to 1, beyond which the rest of the job is not run. */
   max_error_rate: z.number().min(0).max(1).optional(),
   /** Merged under each body: a body's own keys win. */
-  defaults: jsonObject.optional(),
+  defaults: jobDefaults.optional(),
   metadata: metadata.optional(),
   /** `auto`: items run in the order in which engines get through them fastest; `input`: as they stand in the input. */
   plan_order: z.enum(['auto', 'input']).optional(),
@@ -79,7 +101,7 @@ export const createJobRequest = jobOptions
   .extend({
     input: jsonObject.optional(),
     items: z.array(inlineItem).min(1).max(LIMITS.inlineItems).optional(),
-    file_id: z.string().optional(),
+    file_id: z.string().max(LIMITS.idChars).optional(),
     dry_run: z.boolean().optional(),
   })
   .strict()
@@ -95,6 +117,7 @@ export const retryJobRequest = z.strictObject({
   status: z
     .array(z.enum(['failed', 'expired', 'cancelled']))
     .min(1)
+    .max(3)
     .optional(),
 });
 

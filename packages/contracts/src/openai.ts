@@ -45,13 +45,13 @@ export type UploadPartObject = z.infer<typeof uploadPartObject>;
 /** What OpenAI lets files be for. Only `batch` files have their lines judged. */
 export const FILE_PURPOSES = ['batch', 'assistants', 'fine-tune', 'vision', 'user_data', 'evals'] as const;
 
-export const createUploadRequest = z.object({
+export const createUploadRequest = z.strictObject({
   bytes: z.int().min(1).max(LIMITS.fileBytes),
-  filename: z.string().min(1),
-  mime_type: z.string().min(1),
+  filename: z.string().min(1).max(LIMITS.filenameBytes),
+  mime_type: z.string().min(1).max(LIMITS.mimeTypeChars),
   purpose: z.enum(FILE_PURPOSES),
   expires_after: z
-    .object({
+    .strictObject({
       anchor: z.literal('created_at'),
       seconds: z.int().min(LIMITS.fileExpiryMinSeconds).max(LIMITS.fileExpiryMaxSeconds),
     })
@@ -59,11 +59,12 @@ export const createUploadRequest = z.object({
     .optional(),
 });
 
-export const completeUploadRequest = z.object({
-  part_ids: z.array(z.string()).min(1),
+export const completeUploadRequest = z.strictObject({
+  part_ids: z.array(z.string().max(LIMITS.idChars)).min(1).max(LIMITS.uploadParts),
   /** Of the whole file, in hex. */
   md5: z
     .string()
+    .max(32)
     .regex(/^[0-9a-fA-F]{32}$/)
     .nullable()
     .optional(),
@@ -126,13 +127,13 @@ export const batch = z.object({
 });
 export type Batch = z.infer<typeof batch>;
 
-export const createBatchRequest = z.object({
-  input_file_id: z.string(),
-  endpoint: z.string(),
-  completion_window: z.string(),
+export const createBatchRequest = z.strictObject({
+  input_file_id: z.string().max(LIMITS.idChars),
+  endpoint: z.string().max(LIMITS.idChars),
+  completion_window: z.string().max(LIMITS.durationChars),
   metadata: metadata.nullable().optional(),
   output_expires_after: z
-    .object({ anchor: z.literal('created_at'), seconds: z.int() })
+    .strictObject({ anchor: z.literal('created_at'), seconds: z.int() })
     .nullable()
     .optional(),
 });

@@ -17,6 +17,9 @@ const servedNames = z.array(z.string().max(LIMITS.servedModelChars)).max(LIMITS.
 /** How often a shard was given out: more than the ledger can count is no epoch of ours. */
 export const shardEpoch = z.int().min(0).max(2_147_483_647);
 
+const id = z.string().max(LIMITS.idChars);
+const runnerName = z.string().max(LIMITS.runnerNameChars);
+
 /** "Shard S at epoch E waits in lane L." May be lost, doubled, reordered; never carries a payload. */
 export const offer = z.object({
   shard_id: z.string(),
@@ -39,21 +42,21 @@ export const laneName = (priority: string, model: string): string => `${priority
 
 export const engineReport = z.object({
   /** Stable inside the runner: `engine-0`, … */
-  id: z.string(),
+  id: runnerName,
   models: servedNames,
   healthy: z.boolean(),
   /** Requests that the runner keeps in flight at most. */
   window: z.number(),
   in_flight: z.int(),
   /** Why the engine takes no work, for `waiting_for`. */
-  problem: z.string().nullable(),
+  problem: z.string().max(LIMITS.engineProblemChars).nullable(),
 });
 
 export const runnerReport = z.object({
-  runner_id: z.string(),
-  version: z.string(),
+  runner_id: runnerName,
+  version: runnerName,
   models: servedNames,
-  engines: z.array(engineReport),
+  engines: z.array(engineReport).max(LIMITS.runnerEngines),
   /** Items the runner could take now. */
   free_slots: z.int(),
   in_flight: z.int(),
@@ -84,7 +87,7 @@ export type SessionEvent = z.infer<typeof sessionEvent>;
 
 /** `POST /v1/runner/offers`: the long poll of the direct transport. */
 export const pollOffersRequest = z.object({
-  runner_id: z.string(),
+  runner_id: runnerName,
   models: servedNames,
   /** Offers wanted at most. */
   max: z.int().min(1).max(256),
@@ -96,8 +99,8 @@ export type PollOffersResponse = z.infer<typeof pollOffersResponse>;
 
 /** `POST /v1/runner/claim`. */
 export const claimRequest = z.object({
-  runner_id: z.string(),
-  shard_id: z.string(),
+  runner_id: runnerName,
+  shard_id: id,
   epoch: shardEpoch,
 });
 export type ClaimRequest = z.infer<typeof claimRequest>;
@@ -154,7 +157,7 @@ export type ClaimResponse = z.infer<typeof claimResponse>;
 
 /** `POST /v1/runner/renew`: heartbeat and renewal in one. */
 export const renewRequest = runnerReport.extend({
-  leases: z.array(z.object({ shard_id: z.string(), epoch: shardEpoch })),
+  leases: z.array(z.object({ shard_id: id, epoch: shardEpoch })).max(LIMITS.runnerLeases),
 });
 export type RenewRequest = z.infer<typeof renewRequest>;
 
@@ -194,7 +197,7 @@ export type SettleResponse = z.infer<typeof settleResponse>;
 
 /** `POST /v1/runner/shards/{id}/release`. */
 export const releaseRequest = z.object({
-  runner_id: z.string(),
+  runner_id: runnerName,
   epoch: shardEpoch,
   /**
    * `drain`: the runner ends; `engine_down`: its engine is gone; `stopped`: the job was stopped; `overload`: too much

@@ -38,7 +38,7 @@ export const webhookSecret = z
 export const jobWebhook = z.strictObject({
   url: webhookUrl,
   /** Without it all. */
-  events: z.array(webhookEventType).min(1).optional(),
+  events: z.array(webhookEventType).min(1).max(WEBHOOK_EVENT_TYPES.length).optional(),
   /** Without it, the project's own: `GET /v1/webhook_secret`. */
   secret: webhookSecret.optional(),
 });
@@ -49,7 +49,7 @@ export const jobWebhookView = z.object({ url: z.string(), events: z.array(webhoo
 export type JobWebhookView = z.infer<typeof jobWebhookView>;
 
 const name = z.string().min(1).max(LIMITS.accessNameChars);
-const eventTypes = z.array(webhookEventType).min(1);
+const eventTypes = z.array(webhookEventType).min(1).max(WEBHOOK_EVENT_TYPES.length);
 
 /** `POST /v1/webhook_endpoints`. */
 export const createWebhookEndpointRequest = z.strictObject({

@@ -1,3 +1,4 @@
+import { DEFAULT_ENDPOINT } from '@batch-infer/contracts';
 import type {
   Job as WireJob,
   JobList as WireJobList,
@@ -189,7 +190,7 @@ export class JobsApi {
   }
 }
 
-const withEndpoint = (options: JobOptions): JobOptions => ({ endpoint: '/v1/chat/completions', ...options });
+const withEndpoint = (options: JobOptions): JobOptions => ({ endpoint: DEFAULT_ENDPOINT, ...options });
 
 function callOf({ idempotencyKey, timeoutMs, maxRetries, signal }: SubmitOptions): {
   idempotencyKey: string | undefined;

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { DEFAULT_ENDPOINT } from '@batch-infer/contracts';
 import {
   findForbiddenMedia,
   JsonlScanner,
@@ -38,7 +39,7 @@ export interface FileReport {
  * @throws The file system's error when the file cannot be read.
  */
 export async function validateFile(path: string | URL, options: ValidateOptions = {}): Promise<FileReport> {
-  const { endpoint = '/v1/chat/completions', defaults, signal } = options;
+  const { endpoint = DEFAULT_ENDPOINT, defaults, signal } = options;
   const model = options.model ?? (typeof defaults?.model === 'string' ? defaults.model : undefined);
   const mediaHosts = hostsOf(options);
   const scanner = new JsonlScanner({

@@ -1,3 +1,4 @@
+import { DEFAULT_ENDPOINT } from '@batch-infer/contracts';
 /** One flag of a command. It can also be given by environment and by configuration file. */
 export interface OptionSpec {
   /** Long name without dashes: `engine-url` is `--engine-url`, `BATCH_INFER_ENGINE_URL` and the key `engineUrl`. */
@@ -37,7 +38,7 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
     flag: 'endpoint',
     value: 'PATH',
     description: 'endpoint of lines that name none',
-    default: '/v1/chat/completions',
+    default: DEFAULT_ENDPOINT,
   },
   {
     flag: 'completion-window',

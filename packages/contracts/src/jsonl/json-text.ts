@@ -29,7 +29,7 @@ function step(text: string, at: number, state: ParseState): number | Broken {
   const char = text[at] ?? '';
   switch (state.expect) {
     case 'end':
-      return { at, reason: 'there is more after the end of the JSON value' };
+      return { at, reason: moreReason(text, at) };
     case 'colon':
       if (char !== ':') return { at, reason: "expected ':' after a property name" };
       state.expect = 'value';
@@ -39,6 +39,11 @@ function step(text: string, at: number, state: ParseState): number | Broken {
     case 'key':
     case 'key-or-end': {
       if (char === '}' && state.expect === 'key-or-end') return closeBracket(at, state);
+      if (char === '}')
+        return {
+          at,
+          reason: 'expected a property name in double quotes: take out the comma before the closing brace',
+        };
       if (char !== '"') return { at, reason: 'expected a property name in double quotes' };
       state.expect = 'colon';
       return scanString(text, at);
@@ -54,6 +59,13 @@ function step(text: string, at: number, state: ParseState): number | Broken {
       return scanScalar(text, at);
     }
   }
+}
+
+function moreReason(text: string, at: number): string {
+  if (text[at] === '\uFEFF') return BYTE_ORDER_MARK;
+  return text.slice(at).trim() === ','
+    ? "a comma stands behind the object, and JSONL has none between lines: take them out with sed 's/,[[:space:]]*$//'"
+    : 'there is more after the end of the JSON value';
 }
 
 function stepComma(char: string, at: number, state: ParseState): number | Broken {
@@ -84,8 +96,35 @@ function skipSpace(text: string, from: number): number {
   return at;
 }
 
+const BYTE_ORDER_MARK =
+  "a byte order mark stands here, as between files that were joined: take it out with LC_ALL=C sed -i 's/\\xEF\\xBB\\xBF//g' in.jsonl";
+
+/** What other languages write and JSON does not have. */
+const KNOWN_FAULTS: readonly { readonly pattern: RegExp; readonly reason: string }[] = [
+  {
+    pattern: /-?(?:NaN|Infinity|inf|nan)\b/y,
+    reason:
+      'JSON has no NaN and no Infinity: write null, or leave the key out (in Python json.dumps(…, allow_nan=False) finds it)',
+  },
+  {
+    pattern: /(?:None|True|False)\b/y,
+    reason: 'this is how Python shows a value: write JSON, with json.dumps',
+  },
+  { pattern: /undefined\b/y, reason: 'JSON has no undefined: write null, or leave the key out' },
+  {
+    pattern: /'/y,
+    reason: 'JSON has double quotes only: write the line with a JSON library (in Python json.dumps)',
+  },
+  { pattern: /\uFEFF/y, reason: BYTE_ORDER_MARK },
+];
+
 function scanScalar(text: string, at: number): number | Broken {
   if (text[at] === '"') return scanString(text, at);
+  const known = KNOWN_FAULTS.find(({ pattern }) => {
+    pattern.lastIndex = at;
+    return pattern.test(text);
+  });
+  if (known !== undefined) return { at, reason: known.reason };
   const scalar = /(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)/y;
   scalar.lastIndex = at;
   return scalar.test(text) ? scalar.lastIndex : { at, reason: 'expected a value' };
@@ -108,41 +147,4 @@ function scanString(text: string, start: number): number | Broken {
       return { at, reason: 'a string holds an unknown escape' };
   }
   return { at: text.length, reason: 'a string has no closing quote' };
-}
-
-/** Whether a JSON value nests deeper than `limit` objects and arrays. Recursion ends at the limit. */
-export function isDeeperThan(value: unknown, limit: number): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  if (limit === 0) return true;
-  if (Array.isArray(value)) {
-    for (const element of value)
-      if (typeof element === 'object' && isDeeperThan(element, limit - 1)) return true;
-    return false;
-  }
-  for (const key in value) {
-    const member = (value as Record<string, unknown>)[key];
-    if (typeof member === 'object' && isDeeperThan(member, limit - 1)) return true;
-  }
-  return false;
-}
-
-/**
- * The same, on bytes and before parsing: for long lines, where a hostile one of millions of brackets would cost
- * hundreds of megabytes as objects.
- */
-export function nestsDeeperThan(bytes: Uint8Array, limit: number): boolean {
-  let depth = 0;
-  let inString = false;
-  for (let at = 0; at < bytes.length; at += 1) {
-    const byte = bytes[at];
-    if (inString) {
-      if (byte === 0x5c) at += 1;
-      else if (byte === 0x22) inString = false;
-    } else if (byte === 0x22) inString = true;
-    else if (byte === 0x7b || byte === 0x5b) {
-      depth += 1;
-      if (depth > limit) return true;
-    } else if (byte === 0x7d || byte === 0x5d) depth -= 1;
-  }
-  return false;
 }

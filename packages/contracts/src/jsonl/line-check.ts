@@ -49,16 +49,17 @@ const NEEDED: Readonly<Record<Endpoint, string>> = {
  */
 export function checkLine(value: unknown, options: LineDefaults): LineVerdict {
   if (!isObject(value)) return fault('not_an_object', null, `must be a JSON object, but is ${kindOf(value)}`);
-  const customId = value.custom_id;
+  // `null` is what serializers write for what is left out.
+  const customId = value.custom_id ?? undefined;
   if (customId !== undefined) {
     const problem = checkCustomId(customId);
     if (problem !== null) return problem;
   }
-  const method = value.method;
+  const method = value.method ?? undefined;
   if (method !== undefined && method !== 'POST') {
     return fault('invalid_method', 'method', `method must be "POST", but is ${shown(method)}`);
   }
-  const url = value.url;
+  const url = value.url ?? undefined;
   if (url !== undefined && (typeof url !== 'string' || !isEndpoint(url))) {
     return fault('invalid_url', 'url', `url must be one of ${ENDPOINTS.join(', ')}, but is ${shown(url)}`);
   }
@@ -66,8 +67,8 @@ export function checkLine(value: unknown, options: LineDefaults): LineVerdict {
   if (endpoint === null && options.requireComplete) {
     return fault('missing_url', 'url', 'url is missing, and the job has no endpoint to use instead');
   }
-  const body = value.body;
-  if (body === undefined) return fault('missing_body', 'body', 'body is missing');
+  const body = value.body ?? undefined;
+  if (body === undefined) return fault('missing_body', 'body', `body is missing${hintOf(value)}`);
   if (!isObject(body))
     return fault('invalid_body', 'body', `body must be a JSON object, but is ${kindOf(body)}`);
   const bodyFault = checkBody(body, endpoint, options);
@@ -82,6 +83,17 @@ export function checkLine(value: unknown, options: LineDefaults): LineVerdict {
   };
 }
 
+/** What a line without a body is instead, where that can be seen from its keys. */
+function hintOf(line: Fields): string {
+  if (isObject(line.params)) {
+    return `, but params is there: this is a request of a message batch. Convert the file: jq -c '{custom_id, url: "/v1/messages", body: .params}' in.jsonl > out.jsonl`;
+  }
+  if (['messages', 'prompt', 'input'].some((key) => line[key] !== undefined)) {
+    return ": the line is itself a request's body. Put it under body: jq -c '{body: .}' in.jsonl > out.jsonl";
+  }
+  return '';
+}
+
 function checkCustomId(customId: unknown): Fault | null {
   const refuse = (message: string): Fault => fault('invalid_custom_id', 'custom_id', message);
   if (typeof customId !== 'string') return refuse(`custom_id must be a string, but is ${kindOf(customId)}`);
@@ -93,7 +105,7 @@ function checkCustomId(customId: unknown): Fault | null {
 }
 
 function checkBody(body: Fields, endpoint: string | null, options: LineDefaults): Fault | null {
-  const model = body.model;
+  const model = body.model ?? undefined;
   if (model === undefined) {
     if (options.requireComplete && options.model === undefined) {
       return fault(
@@ -123,7 +135,8 @@ function checkBody(body: Fields, endpoint: string | null, options: LineDefaults)
   }
   if (endpoint === null || !isEndpoint(endpoint)) return null;
   const key = NEEDED[endpoint];
-  const needed = body[key] ?? options.defaults?.[key];
+  // A key of the body's own wins, also when it is null: that is how a default is taken back.
+  const needed = key in body ? body[key] : options.defaults?.[key];
   if (needed === undefined || needed === null) {
     // A stored prompt (`/v1/responses`) can stand for the input.
     if (endpoint === '/v1/responses' && body.prompt !== undefined) return null;

@@ -58,6 +58,18 @@ describe('an input that is fine', () => {
     ).toEqual([]);
   });
 
+  it('may have null for what may be left out', () => {
+    const line =
+      '{"custom_id":null,"method":null,"url":null,"body":{"model":null,"messages":[{}],"stream":null}}';
+    const defaults = { endpoint: '/v1/chat/completions', model: 'm', requireComplete: true };
+    const { errors, summary } = scan(file(line), defaults);
+    expect(errors).toEqual([]);
+    expect(summary.linesWithoutModel.count).toBe(1);
+    expect(scan(file(line), { endpoint: defaults.endpoint, requireComplete: true }).errors).toMatchObject([
+      { code: 'missing_model' },
+    ]);
+  });
+
   it('gives the same answer however it is cut into chunks', () => {
     const input = `\ufeff${file(chat('ä'), 'nonsense', chat('é€😀'), '', chat('b'))}`;
     const whole = scan(input, {}, 1 << 20);
@@ -87,7 +99,6 @@ describe('a bad line is named with its field and limit', () => {
     ['a body that is an array', '{"custom_id":"x","body":[]}', 'invalid_body', 'body'],
     ['a numeric custom_id', '{"custom_id":7,"body":{}}', 'invalid_custom_id', 'custom_id'],
     ['an empty custom_id', '{"custom_id":"","body":{}}', 'invalid_custom_id', 'custom_id'],
-    ['a null custom_id', '{"custom_id":null,"body":{}}', 'invalid_custom_id', 'custom_id'],
     ['a long custom_id', chat(long), 'invalid_custom_id', 'custom_id'],
     ['a control character in custom_id', chat('a\u0000b'), 'invalid_custom_id', 'custom_id'],
     ['a duplicate custom_id', chat('first'), 'duplicate_custom_id', 'custom_id'],
@@ -101,6 +112,21 @@ describe('a bad line is named with its field and limit', () => {
     ['empty messages', chat('x', {}, { messages: [] }), 'missing_parameter', 'body.messages'],
     ['messages that are text', chat('x', {}, { messages: 'hi' }), 'invalid_parameter', 'body.messages'],
     ['no prompt', chat('x', { url: '/v1/completions' }), 'missing_parameter', 'body.prompt'],
+    ['a key twice', '{"custom_id":"x","body":{"a":{"k":1},"k":2,"b":[{"k":1,"k":2}]}}', 'repeated_key', 'k'],
+    [
+      'a key twice, once escaped',
+      String.raw`{"custom_id":"x","body":{"k":1,"\u006b":2}}`,
+      'repeated_key',
+      'k',
+    ],
+    [
+      'too many values',
+      `{"custom_id":"x","body":[${'0,'.repeat(LIMITS.jsonValues)}0]}`,
+      'too_many_values',
+      null,
+    ],
+    ['a list of messages instead of a body', '{"messages":[]}', 'missing_body', 'body'],
+    ['null messages', chat('x', {}, { messages: null }), 'missing_parameter', 'body.messages'],
     ['no input', chat('x', { url: '/v1/embeddings' }), 'missing_parameter', 'body.input'],
   ];
   it.each(cases)('%s', (_, line, code, param) => {

@@ -1,14 +1,17 @@
 import type { InputError } from '../error-codes.js';
 import { LIMITS } from '../limits.js';
+import { EXPLAINED_BYTES, explainInput } from './explain-input.js';
 import { IdTable } from './id-table.js';
-import { findJsonFault, isDeeperThan, nestsDeeperThan } from './json-text.js';
+import { type JsonExcess, JsonMeter } from './json-measure.js';
+import { findJsonFault } from './json-text.js';
 import { checkLine, isObject } from './line-check.js';
+import { countMembers, findRepeatedKey } from './repeated-key.js';
 import { SummaryBuilder } from './summary-builder.js';
 import type { ScanOptions, ScanResult } from './types.js';
 
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
-/** Longer lines have their depth checked before they are parsed. */
+/** Longer lines are measured before they are parsed. */
 const LONG_LINE_BYTES = 64 * 1024;
 
 /**
@@ -39,6 +42,11 @@ export class JsonlScanner {
   #lineStart = 0;
   #line = 0;
   #items = 0;
+  /** The first bytes of the input, for whoever has to say what it is. */
+  readonly #head = new Uint8Array(EXPLAINED_BYTES);
+  #headBytes = 0;
+  /** The first line that is not blank; 0 until it is seen. */
+  #firstLine = 0;
 
   constructor(options: ScanOptions = {}) {
     this.#options = options;
@@ -57,6 +65,11 @@ export class JsonlScanner {
     if (this.#stopped) {
       this.#bytes += chunk.length;
       return;
+    }
+    if (this.#headBytes < EXPLAINED_BYTES) {
+      const piece = chunk.subarray(0, EXPLAINED_BYTES - this.#headBytes);
+      this.#head.set(piece, this.#headBytes);
+      this.#headBytes += piece.length;
     }
     let from = 0;
     for (;;) {
@@ -81,11 +94,23 @@ export class JsonlScanner {
         message: 'The file has no requests: every line is blank',
       });
     }
+    const explained = this.#explained();
+    if (explained !== null) {
+      const error = { line: this.#firstLine, param: null, code: 'not_jsonl', message: explained };
+      return { errors: [error], errorCount: 1, summary: this.#summary.finish(this.#items, this.#bytes) };
+    }
     return {
       errors: this.#errors,
       errorCount: this.#errorCount,
       summary: this.#summary.finish(this.#items, this.#bytes),
     };
+  }
+
+  /** What the whole input is, when its very first line is no object: one sentence instead of an error for every line. */
+  #explained(): string | null {
+    const [first] = this.#errors;
+    if (first === undefined || first.line !== this.#firstLine || !UNREADABLE.has(first.code)) return null;
+    return explainInput(this.#head.subarray(0, this.#headBytes));
   }
 
   #carry(piece: Uint8Array): void {
@@ -112,6 +137,7 @@ export class JsonlScanner {
     const start = this.#lineStart;
     this.#lineStart = this.#bytes;
     if (tooLong) {
+      if (this.#items === 0) this.#firstLine = this.#line;
       this.#items += 1;
       this.#report(
         'line_too_long',
@@ -136,6 +162,7 @@ export class JsonlScanner {
       );
       return;
     }
+    if (index === 0) this.#firstLine = this.#line;
     this.#items += 1;
     const value = this.#parse(bytes);
     if (value === REFUSED) return;
@@ -175,11 +202,10 @@ export class JsonlScanner {
   }
 
   #parse(bytes: Uint8Array): unknown {
-    const tooDeep = (): typeof REFUSED => {
-      this.#report('too_deep', null, `nests deeper than ${LIMITS.lineDepth} levels, the limit of one line`);
-      return REFUSED;
-    };
-    if (bytes.length > LONG_LINE_BYTES && nestsDeeperThan(bytes, LIMITS.lineDepth)) return tooDeep();
+    if (bytes.length > LONG_LINE_BYTES) {
+      const excess = new JsonMeter(LINE_BOUNDS).push(bytes);
+      if (excess !== null) return this.#refuseExcess(excess);
+    }
     let text: string;
     try {
       text = this.#decoder.decode(bytes);
@@ -195,7 +221,18 @@ export class JsonlScanner {
       this.#report('invalid_json', null, `is not valid JSON: ${reason} (column ${column})`);
       return REFUSED;
     }
-    return isDeeperThan(value, LIMITS.lineDepth) ? tooDeep() : value;
+    const members = countMembers(value, LIMITS.lineDepth);
+    if (members === null) return this.#refuseExcess('depth');
+    const repeated = findRepeatedKey(text, members);
+    if (repeated === null) return value;
+    this.#report('repeated_key', repeated, `${repeated} stands twice in one object`);
+    return REFUSED;
+  }
+
+  #refuseExcess(excess: JsonExcess): typeof REFUSED {
+    const [code, message] = EXCESS[excess];
+    this.#report(code, null, message);
+    return REFUSED;
   }
 
   #report(code: string, param: string | null, message: string): void {
@@ -208,6 +245,22 @@ export class JsonlScanner {
 }
 
 const REFUSED = Symbol('refused');
+
+const LINE_BOUNDS = { depth: LIMITS.lineDepth, values: LIMITS.jsonValues, members: LIMITS.jsonMembers };
+
+const EXCESS: Readonly<Record<JsonExcess, readonly [code: string, message: string]>> = {
+  depth: ['too_deep', `nests deeper than ${LIMITS.lineDepth} levels, the limit of one line`],
+  values: ['too_many_values', `has more than ${LIMITS.jsonValues} values, the limit of one line`],
+  members: ['too_many_values', `has more than ${LIMITS.jsonMembers} keys, the limit of one line`],
+};
+
+/** Faults of a first line that may be those of the whole file. */
+const UNREADABLE: ReadonlySet<string> = new Set([
+  'invalid_utf8',
+  'invalid_json',
+  'not_an_object',
+  'line_too_long',
+]);
 
 function joined(pieces: readonly Uint8Array[], tail: Uint8Array, carriedBytes: number): Uint8Array {
   const line = new Uint8Array(carriedBytes + tail.length);

@@ -1,14 +1,17 @@
 import type { IncomingMessage } from 'node:http';
 import { LIMITS } from '@batch-infer/contracts';
-import { findJsonFault, nestsDeeperThan } from '@batch-infer/contracts/jsonl';
 import multipart from '@fastify/multipart';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { DomainError } from '../errors.js';
+import { readJsonBody } from './json-body.js';
+
+/** Bytes of one field of a form: names and numbers. */
+export const FORM_FIELD_BYTES = 64 * 1024;
 
 /**
  * How bodies are read, for the whole server:
- * - JSON: whole, up to `LIMITS.jsonBodyBytes`; an empty body is `undefined` (Python's DELETE and cancel send
- *   `content-type: application/json` with nothing behind it). Routes marked `STREAMED_BODY` get the stream instead.
+ * - an empty body is none, whatever its content type: `curl -X POST -d ''` names one, and so do SDKs.
+ * - JSON: whole, up to `LIMITS.jsonBodyBytes`. Routes marked `STREAMED_BODY` get the stream instead.
  * - NDJSON and octet streams: not at all; the handler gets the stream and enforces its own cap.
  * - multipart: part by part, by the handler.
  */
@@ -17,20 +20,26 @@ export async function registerContentParsers(fastify: FastifyInstance): Promise<
   fastify.addContentTypeParser(
     'application/json',
     async (request: FastifyRequest, payload: IncomingMessage) =>
-      streamsBody(request) ? payload : parseJson(await readJsonBody(request, payload)),
+      streamsBody(request) ? payload : readJsonBody(request, payload),
   );
   fastify.addContentTypeParser(
     ['application/x-ndjson', 'application/jsonl', 'application/jsonlines', 'application/octet-stream'],
     async (_request: FastifyRequest, payload: IncomingMessage) => payload,
   );
+  fastify.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
+    for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      if (chunk.length > 0) throw unsupported(request);
+    }
+    return undefined;
+  });
   await fastify.register(multipart, {
     throwFileSizeLimit: false,
     limits: {
       fileSize: LIMITS.fileBytes + 1,
-      files: 2,
+      files: 8,
       fields: 16,
-      parts: 18,
-      fieldSize: 64 * 1024,
+      parts: 24,
+      fieldSize: FORM_FIELD_BYTES,
       fieldNameSize: 256,
     },
   });
@@ -44,52 +53,16 @@ function streamsBody(request: FastifyRequest): boolean {
   return 'streamedBody' in config && config.streamedBody === true;
 }
 
-/** @throws DomainError `body_too_large`, `invalid_request` when the body breaks off */
-async function readJsonBody(request: FastifyRequest, payload: IncomingMessage): Promise<Buffer> {
-  const tooLarge = (): DomainError =>
-    new DomainError(
-      'body_too_large',
-      `The body is larger than ${LIMITS.jsonBodyBytes} bytes, the limit of a JSON body. Send larger inputs as a file or as application/x-ndjson.`,
-    );
-  if (Number(request.headers['content-length']) > LIMITS.jsonBodyBytes) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  try {
-    for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > LIMITS.jsonBodyBytes) throw tooLarge();
-      chunks.push(chunk);
-    }
-  } catch (cause) {
-    if (cause instanceof DomainError) throw cause;
-    throw new DomainError('invalid_request', 'The body ended before it was complete. Send it again.', {
-      cause,
-    });
-  }
-  return Buffer.concat(chunks);
-}
-
-/** Levels that an inline item may nest, and what stands around it. */
-const BODY_DEPTH = LIMITS.lineDepth + 4;
-const decoder = new TextDecoder('utf-8', { fatal: true });
-
-/** @throws DomainError `invalid_json` that says where, and never quotes the body. */
-function parseJson(bytes: Buffer): unknown {
-  if (nestsDeeperThan(bytes, BODY_DEPTH)) {
-    throw new DomainError('invalid_json', `The body nests deeper than ${BODY_DEPTH} levels.`);
-  }
-  let text: string;
-  try {
-    text = decoder.decode(bytes);
-  } catch (cause) {
-    throw new DomainError('invalid_json', 'The body is not valid UTF-8.', { cause });
-  }
-  if (text.trim() === '') return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    // The parser's own message quotes the text.
-    const { column, reason } = findJsonFault(text);
-    throw new DomainError('invalid_json', `The body is not valid JSON: ${reason} (character ${column}).`);
-  }
+/** Says what was sent, what is taken, and where curl chose the type by itself how to choose another. */
+function unsupported(request: FastifyRequest): DomainError {
+  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+  const named =
+    type === '' ? 'A body without a content type' : `The content type ${JSON.stringify(type.slice(0, 80))}`;
+  const curl =
+    type === 'application/x-www-form-urlencoded'
+      ? ' curl -d sends this type by itself: add -H "content-type: application/json"; for a file use -F purpose=batch -F file=@in.jsonl.'
+      : ' Send application/json, application/x-ndjson, or multipart/form-data for files.';
+  return new DomainError('unsupported_media_type', `${named} is not supported here.${curl}`, {
+    param: 'content-type',
+  });
 }

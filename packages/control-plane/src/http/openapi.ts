@@ -28,7 +28,7 @@ import type { ApiRoute } from './api-route.js';
 import { API_ROUTES } from './openapi-routes.js';
 
 /** Schemas by the name under which the document has them. Requests are described as sent, answers as received. */
-const REQUESTS: Readonly<Record<string, z.ZodType>> = {
+export const REQUEST_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   CreateJobRequest: createJobRequest,
   RetryJobRequest: retryJobRequest,
   CreateBatchRequest: createBatchRequest,
@@ -115,7 +115,7 @@ export function openapiDocument(): object {
       },
     },
     components: {
-      schemas: { ...schemasOf(REQUESTS, 'input'), ...schemasOf(ANSWERS, 'output') },
+      schemas: { ...schemasOf(REQUEST_SCHEMAS, 'input'), ...schemasOf(ANSWERS, 'output') },
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer' },
         apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
@@ -135,10 +135,20 @@ function schemasOf(
         io,
         target: 'draft-2020-12',
         unrepresentable: 'any',
+        ...(io === 'input' ? { override: ({ jsonSchema }) => allowNull(jsonSchema) } : {}),
       });
       return [name, json];
     }),
   );
+}
+
+/** What may be left out may be `null` as well: see `shapeRequest`. */
+function allowNull(schema: z.core.JSONSchema.BaseSchema): void {
+  for (const [key, member] of Object.entries(schema.properties ?? {})) {
+    if (schema.required?.includes(key) === true || typeof member === 'boolean') continue;
+    const isNullable = member.anyOf?.some((one) => typeof one === 'object' && one.type === 'null') ?? false;
+    if (schema.properties && !isNullable) schema.properties[key] = { anyOf: [member, { type: 'null' }] };
+  }
 }
 
 function pathsOf(routes: readonly ApiRoute[]): Record<string, Record<string, object>> {

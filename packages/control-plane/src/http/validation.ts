@@ -2,19 +2,29 @@ import type { InputError } from '@batch-infer/contracts';
 import { LIMITS } from '@batch-infer/contracts';
 import type { z } from 'zod';
 import { DomainError } from '../errors.js';
+import { shapeRequest } from './request-shape.js';
 
 /**
- * Checks a body or query against its schema.
+ * Checks a body or query against its schema. A field that is `null` counts as left out where it may be left out.
  * @throws DomainError `missing_parameter`, `invalid_parameter` or `invalid_request` with every bad field in `errors`.
  */
 export function parseWith<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const parsed = schema.safeParse(value ?? {});
+  const shaped = shapeRequest(schema, value ?? {});
+  if (shaped.tooMany !== null) {
+    const param = shaped.tooMany.path.map(String).join('.');
+    const message = `${param} ${shaped.tooMany.message}`;
+    throw refusal([{ line: null, param, code: 'invalid_parameter', message }]);
+  }
+  const parsed = schema.safeParse(shaped.value);
   if (parsed.success) return parsed.data;
-  const errors = parsed.error.issues
-    .slice(0, LIMITS.reportedErrors)
-    .map((issue) => toInputError(issue, value));
+  throw refusal(
+    parsed.error.issues.slice(0, LIMITS.reportedErrors).map((issue) => toInputError(issue, shaped.value)),
+  );
+}
+
+function refusal(errors: readonly InputError[]): DomainError {
   const first = errors[0];
-  if (first === undefined) throw new DomainError('invalid_request', 'The request is not valid.');
+  if (first === undefined) return new DomainError('invalid_request', 'The request is not valid.');
   const code =
     first.param === null
       ? 'invalid_request'
@@ -22,7 +32,7 @@ export function parseWith<Schema extends z.ZodType>(schema: Schema, value: unkno
         ? 'missing_parameter'
         : 'invalid_parameter';
   const more = errors.length > 1 ? ` (+${errors.length - 1} more)` : '';
-  throw new DomainError(code, `${first.message}.${more}`, {
+  return new DomainError(code, `${first.message}.${more}`, {
     errors,
     ...(first.param === null ? {} : { param: first.param }),
   });

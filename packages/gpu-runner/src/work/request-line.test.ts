@@ -65,6 +65,22 @@ describe('what a job adds', () => {
     expect(result?.body.endsWith('"prompt":"x"}')).toBe(true);
   });
 
+  test('takes the place of a model that is null, the rest byte for byte', () => {
+    const rest = '"messages":[{"content":"a"}], "seed":12345678901234567890 , "temperature":1.0';
+    for (const body of [`{ "model" : null , ${rest}}`, `{${rest},"model":null}`]) {
+      const sent = read(`{"body":${body}}`, reader)?.body;
+      expect(sent).toBe(body.replace('null', '"job-model"'));
+    }
+    expect(JSON.parse(read('{"body":{"model":null}}', reader)?.body ?? '')).toEqual({
+      model: 'job-model',
+      temperature: 0,
+      seed: 7,
+    });
+    expect(JSON.parse(read(String.raw`{"body":{"mod\u0065l":null}}`, reader)?.body ?? '')).toMatchObject({
+      model: 'job-model',
+    });
+  });
+
   test('yields to what a body says itself, also when that is null', () => {
     const body = '{"model":"own","temperature":1,"seed":null}';
     expect(read(`{"body":${body}}`, reader)?.body).toBe(body);

@@ -39,6 +39,7 @@ const CUSTOM_ID = Buffer.from('custom_id');
 const URL_KEY = Buffer.from('url');
 const BODY = Buffer.from('body');
 const STREAM = Buffer.from('stream');
+const MODEL = Buffer.from('model');
 
 /** Bytes pass through untouched; missing defaults are written after the opening brace. `null`: take the slow way. */
 function readFast(line: Buffer, additions: readonly Addition[]): RequestLine | null {
@@ -61,10 +62,36 @@ function completeBody(line: Buffer, body: Member, additions: readonly Addition[]
   const { members, valueStart, valueEnd } = body;
   if (members === null || hasEscapedKey(line, members) || asksForStream(line, members)) return null;
   const missing = additions.filter(({ key }) => !members.some((member) => hasKey(line, member, key)));
+  const noModel = members.find((member) => hasKey(line, member, MODEL) && isNull(line, member));
+  const model = noModel === undefined ? undefined : additions.find(({ key }) => key.equals(MODEL));
+  if (noModel !== undefined && model !== undefined)
+    return withModel(line, body, { at: noModel, model, missing });
   if (missing.length === 0) return line.subarray(valueStart, valueEnd);
-  const prefix = `{${missing.map(({ text }) => text).join(',')}${members.length > 0 ? ',' : ''}`;
-  return Buffer.concat([Buffer.from(prefix), line.subarray(valueStart + 1, valueEnd)]);
+  return Buffer.concat([prefixOf(missing, members), line.subarray(valueStart + 1, valueEnd)]);
 }
+
+/** The opening brace and what a body lacks. */
+const prefixOf = (missing: readonly Addition[], members: readonly Member[]): Buffer =>
+  Buffer.from(
+    `{${missing.map(({ text }) => text).join(',')}${missing.length > 0 && members.length > 0 ? ',' : ''}`,
+  );
+
+/** A model that is null is none: the job's takes its place. */
+function withModel(
+  line: Buffer,
+  { members, valueStart, valueEnd }: Member,
+  { at, model, missing }: { at: Member; model: Addition; missing: readonly Addition[] },
+): Buffer {
+  return Buffer.concat([
+    prefixOf(missing, members ?? []),
+    line.subarray(valueStart + 1, at.valueStart),
+    Buffer.from(model.text.slice(model.text.indexOf(':') + 1)),
+    line.subarray(at.valueEnd, valueEnd),
+  ]);
+}
+
+const isNull = (line: Buffer, { valueStart, valueEnd }: Member): boolean =>
+  line.toString('latin1', valueStart, valueEnd) === 'null';
 
 const asksForStream = (line: Buffer, members: readonly Member[]): boolean =>
   members.some(
@@ -95,9 +122,7 @@ function readSlowly(line: Buffer, additions: Readonly<Record<string, unknown>>):
     url: typeof url === 'string' ? url : null,
     body: Buffer.from(
       JSON.stringify(
-        isJsonObject(body) && !isExactNumber(body)
-          ? withoutStream({ ...additions, ...body })
-          : (body ?? null),
+        isJsonObject(body) && !isExactNumber(body) ? withoutStream(merge(additions, body)) : (body ?? null),
       ),
     ),
   };
@@ -105,6 +130,14 @@ function readSlowly(line: Buffer, additions: Readonly<Record<string, unknown>>):
 
 const textOfId = (customId: unknown): string =>
   typeof customId === 'string' ? customId : JSON.stringify(customId);
+
+/** A body's own members win; only a model that is null is none. */
+function merge(additions: Json, body: Json): Json {
+  const merged = { ...additions, ...body };
+  return body.model === null && additions.model !== undefined
+    ? { ...merged, model: additions.model }
+    : merged;
+}
 
 function withoutStream(body: Json): Json {
   if (body.stream !== true) return body;

@@ -1,0 +1,97 @@
+/**
+ * A key that stands twice in one object of a JSON text, at most 80 characters of it; `null`: none does. Readers do not
+ * agree on which of the two counts, so that one of them would judge what another never sees.
+ *
+ * @param text what `value` was parsed from
+ * @param members how many members all objects of `value` have
+ */
+export function findRepeatedKey(text: string, members: number): string | null {
+  // A parser drops one of two: counting tells so at a fraction of the cost of looking at each key.
+  return countKeys(text) === members ? null : searchRepeatedKey(text);
+}
+
+/**
+ * Members of all objects of a JSON value; `null` when it nests deeper than `maxDepth` objects and arrays. Recursion ends
+ * at that depth.
+ */
+export function countMembers(value: unknown, maxDepth: number): number | null {
+  if (typeof value !== 'object' || value === null) return 0;
+  if (maxDepth === 0) return null;
+  let count = 0;
+  if (Array.isArray(value)) {
+    for (const element of value) {
+      if (typeof element !== 'object') continue;
+      const inside = countMembers(element, maxDepth - 1);
+      if (inside === null) return null;
+      count += inside;
+    }
+    return count;
+  }
+  for (const key in value) {
+    count += 1;
+    const member = (value as Record<string, unknown>)[key];
+    if (typeof member !== 'object') continue;
+    const inside = countMembers(member, maxDepth - 1);
+    if (inside === null) return null;
+    count += inside;
+  }
+  return count;
+}
+
+const SHOWN_KEY_CHARS = 80;
+const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+
+function countKeys(text: string): number {
+  let keys = 0;
+  for (let at = text.indexOf('"'); at !== -1; at = text.indexOf('"', at)) {
+    at = skipSpace(text, stringEnd(text, at));
+    if (text.charCodeAt(at) === COLON) keys += 1;
+  }
+  return keys;
+}
+
+function searchRepeatedKey(text: string): string | null {
+  const objects: Set<string>[] = [];
+  let at = 0;
+  while (at < text.length) {
+    const char = text[at];
+    if (char === '{' || char === '[') objects.push(new Set());
+    else if (char === '}' || char === ']') objects.pop();
+    if (char !== '"') {
+      at += 1;
+      continue;
+    }
+    const end = stringEnd(text, at);
+    const behind = skipSpace(text, end);
+    if (text.charCodeAt(behind) === COLON) {
+      const key = JSON.parse(text.slice(at, end)) as string;
+      const keys = objects.at(-1);
+      if (keys?.has(key) === true) return key.slice(0, SHOWN_KEY_CHARS).replaceAll(/\p{Cc}/gu, '�');
+      keys?.add(key);
+    }
+    at = behind;
+  }
+  return null;
+}
+
+/** Behind the closing quote of the string that opens at `start`; the text is known to be JSON. */
+function stringEnd(text: string, start: number): number {
+  let quote = start;
+  for (;;) {
+    quote = text.indexOf('"', quote + 1);
+    if (quote === -1) return text.length;
+    let before = quote - 1;
+    while (text.charCodeAt(before) === BACKSLASH) before -= 1;
+    if ((quote - before) % 2 === 1) return quote + 1;
+  }
+}
+
+function skipSpace(text: string, from: number): number {
+  let at = from;
+  for (;;) {
+    const code = text.charCodeAt(at);
+    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return at;
+    at += 1;
+  }
+}
