@@ -1,7 +1,12 @@
+import { fstatSync } from 'node:fs';
+import { type FileIdentity, identityOf } from './files/named-file.js';
+
 /** Everything a command touches of its process, so that tests can hand over their own. */
 export interface Io {
   /** Data. Resolves when the reader has taken it. */
   writeOut(text: string | Uint8Array): Promise<void>;
+  /** Which file standard output goes to; `null` for a terminal, or where that is unknown. */
+  outputIdentity(): FileIdentity | null;
   /** Talk. */
   writeError(text: string): void;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -23,6 +28,7 @@ export function processIo(entry: string): Io {
       new Promise((resolve, reject) => {
         process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
       }),
+    outputIdentity: () => standardOutputIdentity(),
     writeError: (text) => {
       process.stderr.write(text);
     },
@@ -31,4 +37,13 @@ export function processIo(entry: string): Io {
     isTerminal: process.stderr.isTTY === true,
     entry,
   };
+}
+
+function standardOutputIdentity(): FileIdentity | null {
+  try {
+    return identityOf(fstatSync(1, { bigint: true }));
+  } catch {
+    // Closed: nothing can be written over.
+    return null;
+  }
 }

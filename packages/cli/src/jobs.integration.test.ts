@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EngineSim, startEngineSim } from '@batch-infer/testkit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { CliProcess, childrenOf, runCommand, waitUntil } from '../test-support/cli-process.js';
+import { CliProcess, childrenOf, runCommand, runShell, waitUntil } from '../test-support/cli-process.js';
 import { idsOf, readLines, writeInput } from '../test-support/input.js';
 
 let engine: EngineSim;
@@ -95,6 +95,40 @@ describe('run', () => {
         .split('\n')
         .map((line) => JSON.parse(line).custom_id),
     ).toEqual(idsOf(3, 'pipe'));
+  });
+
+  it('reads what can be read only once, and writes to what is no file, as a shell hands it over', async () => {
+    await writeInput(folder, 3, { marker: 'shell' });
+    const shell = (script: string) =>
+      runShell(script, { cwd: folder, environment: { ...environment, TMPDIR: folder } });
+    const substituted = await shell('batch-infer run <(cat in.jsonl) -q -o >(cat >copied) && wait $!');
+    expect(substituted.exitCode, substituted.stderr).toBe(0);
+    await expect.poll(() => readLines(join(folder, 'copied'))).toHaveLength(3);
+    const piped = await shell('cat in.jsonl | batch-infer run /dev/stdin -o /dev/stdout | cat');
+    expect(piped.stdout.trimEnd().split('\n')).toHaveLength(3);
+    const appended = await shell('echo kept >log; batch-infer run in.jsonl -q -o /dev/stdout >>log; cat log');
+    expect(appended.stdout.split('\n').map((line) => line.slice(0, 8))).toEqual([
+      'kept',
+      ...Array(3).fill('{"index"'),
+      '',
+    ]);
+    const left = (await readdir(folder)).filter((name) => name !== 'node-compile-cache');
+    expect(left.toSorted()).toEqual(['copied', 'in.jsonl', 'log']);
+  });
+
+  it('refuses to write over its input before anything is submitted', async () => {
+    const input = await readFile(await writeInput(folder, 3, { marker: 'precious' }), 'utf8');
+    for (const script of [
+      'batch-infer run in.jsonl -o ./in.jsonl',
+      'batch-infer submit in.jsonl -o in.jsonl',
+      'batch-infer run - -o in.jsonl <in.jsonl',
+      'batch-infer run in.jsonl >>in.jsonl',
+    ]) {
+      const { exitCode, stderr } = await runShell(script, { cwd: folder, environment });
+      expect([exitCode, stderr], script).toEqual([2, expect.stringContaining('written over the input')]);
+      expect(await readFile(join(folder, 'in.jsonl'), 'utf8')).toBe(input);
+    }
+    expect(await readdir(folder)).toEqual(['in.jsonl']);
   });
 
   it('writes OpenAI lines on demand', async () => {

@@ -89,6 +89,32 @@ export async function runCommand(
   return { exitCode: await cli.ended, stdout: cli.stdout, stderr: cli.stderr };
 }
 
+/** Runs a script of bash in which `batch-infer` is the built command. */
+export async function runShell(
+  script: string,
+  options: CliOptions,
+): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  const command = `batch-infer() { '${process.execPath}' '${ENTRY}' "$@"; }; ${script}`;
+  const child = spawn('bash', ['-c', command], {
+    cwd: options.cwd,
+    env: environmentOf(options),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const exitCode = await new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve(code ?? 128));
+  });
+  return { exitCode, stdout, stderr };
+}
+
 /** Polls until something holds, with a deadline. */
 export async function waitUntil(
   holds: () => boolean | Promise<boolean>,

@@ -54,6 +54,7 @@ export function memoryIo(
     writeOut: async (text) => {
       written.push(typeof text === 'string' ? text : Buffer.from(text).toString());
     },
+    outputIdentity: () => null,
     writeError: (text) => {
       said.push(text);
     },

@@ -13,6 +13,11 @@ export class BatchInferError extends Error {
   override name = 'BatchInferError';
 }
 
+/** The input itself could not be read: not the server's fault, and not repeated. */
+export class InputReadError extends BatchInferError {
+  override name = 'InputReadError';
+}
+
 /** What is known of a failed call. */
 export interface APIErrorDetails {
   /** HTTP status; absent when no answer came. */

@@ -21,6 +21,7 @@ export {
   ConflictError,
   ConnectionError,
   type InputProblem,
+  InputReadError,
   JobFailedError,
   NotFoundError,
   PartialFailureError,
@@ -32,7 +33,6 @@ export {
   WaitTimeoutError,
 } from './errors.js';
 export type { EventsOptions, JobEvent } from './events.js';
-export { InputReadError } from './http/request-body.js';
 export { JobHandle, type RetryOptions } from './job-handle.js';
 export { JobList, JobsApi, type ListJobsOptions, type SubmitFileOptions, type SubmitParams } from './jobs.js';
 export type { MapOptions, MapResult } from './map.js';

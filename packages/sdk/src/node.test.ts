@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { appendFile, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -92,6 +93,58 @@ describe('openFile', () => {
     expect(await openFile(await fileOf('hello')).sha256?.()).toBe(
       '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824',
     );
+  });
+});
+
+describe('a file that changes while it is submitted', () => {
+  const drain = async (source: ReturnType<typeof openFile>): Promise<void> => {
+    for await (const _chunk of await source.open());
+  };
+
+  it('is refused when a later reading would send something else than was hashed', async () => {
+    const path = await fileOf('one\n');
+    const source = openFile(path);
+    await source.sha256?.();
+    await drain(source);
+    await appendFile(path, 'two\n');
+    await expect(drain(source)).rejects.toMatchObject({
+      name: 'InputReadError',
+      message: `${path} changed while it was being read: submit it when nothing writes to it any more, or submit a copy`,
+    });
+  });
+
+  it('is refused when it grows under the reader', async () => {
+    const path = await fileOf('a'.repeat(200_000));
+    const reader = (await openFile(path).open()).getReader();
+    await reader.read();
+    await appendFile(path, 'more');
+    const rest = async () => {
+      while (!(await reader.read()).done);
+    };
+    await expect(rest()).rejects.toThrow('changed while it was being read');
+  });
+
+  it('is refused when another file takes its name, even one of the same size', async () => {
+    const path = await fileOf('one\n');
+    const source = openFile(path);
+    await source.sha256?.();
+    await writeFile(`${path}.new`, 'two\n');
+    await rename(`${path}.new`, path);
+    await expect(source.sha256?.()).rejects.toThrow('changed while it was being read');
+  });
+});
+
+describe('a path that is no plain file', () => {
+  it('is sent once as it comes, and not hashed: a second reading would find nothing', async () => {
+    const path = join(folder, 'pipe');
+    execFileSync('mkfifo', [path]);
+    const source = openFile(path);
+    expect([source.repeatable, source.sha256]).toEqual([false, undefined]);
+    const written = writeFile(path, 'one\n');
+    let text = '';
+    for await (const chunk of await source.open()) text += Buffer.from(chunk).toString();
+    await written;
+    expect(text).toBe('one\n');
   });
 });
 

@@ -1,7 +1,8 @@
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { connect, PATIENT_RETRIES } from '../jobs/connect.js';
-import { printResults } from '../output/write-results.js';
+import { StandardOutput } from '../output/result-stream.js';
+import { writeResults } from '../output/write-results.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import { describeFailures } from '../terminal/describe-job.js';
 import { toWireJson } from '../terminal/wire-json.js';
@@ -25,7 +26,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
   if (settings.switch('items')) {
     const status = ['failed', 'cancelled', 'expired'] as const;
     const read = { format: 'native', follow: false, status, maxRetries: PATIENT_RETRIES } as const;
-    await printResults(handle, io, { ...read, signal: interrupts.signal });
+    await writeResults(handle, new StandardOutput(io), { ...read, signal: interrupts.signal });
     return EXIT.ok;
   }
   if (settings.switch('json')) {

@@ -1,7 +1,7 @@
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { connect } from '../jobs/connect.js';
-import { openInput } from '../jobs/input-file.js';
+import { findInput } from '../jobs/input-file.js';
 import { readJobOptions } from '../jobs/job-options.js';
 import { CLIENT_OPTIONS, JOB_OPTIONS } from '../settings/options.js';
 import { formatCount, plural } from '../terminal/format.js';
@@ -21,7 +21,7 @@ export const command: CommandDefinition = {
 
 async function run({ operands, settings, io, interrupts }: CommandContext): Promise<number> {
   const options = readJobOptions(settings);
-  await using input = await openInput(operands[0] ?? '-', io, interrupts.signal);
+  await using input = await (await findInput(operands[0] ?? '-', io)).open(interrupts.signal);
   const client = await connect(settings);
   const estimate = await client.jobs.estimate(input.path, { ...options, signal: interrupts.signal });
   if (settings.switch('json')) {

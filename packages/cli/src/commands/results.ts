@@ -3,8 +3,8 @@ import { usageError } from '../cli-error.js';
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { connect, PATIENT_RETRIES } from '../jobs/connect.js';
-import { ResultFile } from '../output/result-file.js';
-import { printResults, RESULT_FORMATS, saveResults } from '../output/write-results.js';
+import { openOutput } from '../output/open-output.js';
+import { RESULT_FORMATS, writeResults } from '../output/write-results.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import { plural } from '../terminal/format.js';
 
@@ -13,7 +13,12 @@ export const command: CommandDefinition = {
   operands: [{ name: '<id>', description: 'the job' }],
   description: 'Print the results of a job, one line an item; of a running job, what is there so far.',
   options: [
-    { flag: 'output', short: 'o', value: 'FILE', description: 'write to a file (through FILE.part)' },
+    {
+      flag: 'output',
+      short: 'o',
+      value: 'FILE',
+      description: 'write to a file (through FILE.part), a pipe or a device',
+    },
     { flag: 'format', value: 'FORMAT', description: 'native or openai', default: 'native' },
     { flag: 'order', value: 'ORDER', description: 'input or completion', default: 'input' },
     {
@@ -49,17 +54,13 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
     ...(after === undefined ? {} : { after }),
     ...(status.length === 0 ? {} : { status }),
   };
-  const outputName = settings.text('output');
-  await using output = outputName === undefined ? null : await ResultFile.prepare(outputName, io);
+  await using output = await openOutput(settings.text('output') ?? '-', io);
   const client = await connect(settings);
   const job = client.jobs.attach(operands[0] ?? '');
   await job.refresh({ signal: interrupts.signal });
   const patient = { ...options, maxRetries: PATIENT_RETRIES };
-  if (output === null) {
-    await printResults(job, io, patient);
-  } else {
-    const lines = await saveResults(job, output, patient);
-    if (!settings.switch('quiet')) io.writeError(`${plural(lines, 'line')} in ${output.name}\n`);
-  }
+  const lines = await writeResults(job, output, patient);
+  if (!output.isStandardOutput && !settings.switch('quiet'))
+    io.writeError(`${plural(lines, 'line')} in ${output.name}\n`);
   return EXIT.ok;
 }

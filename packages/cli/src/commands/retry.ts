@@ -3,7 +3,7 @@ import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { connect } from '../jobs/connect.js';
 import { followJob, readFollowOptions } from '../jobs/follow.js';
-import { ResultFile } from '../output/result-file.js';
+import { openChosenOutput } from '../output/open-output.js';
 import { CLIENT_OPTIONS, TALK_OPTIONS, WAIT_OPTIONS } from '../settings/options.js';
 import { plural } from '../terminal/format.js';
 import { Talk } from '../terminal/talk.js';
@@ -33,8 +33,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
   const status = STATUSES.filter((name) => settings.switch(name));
   if (status.length === 0)
     throw usageError('Say which items: --failed, --expired, --cancelled, or several of them');
-  const outputName = settings.text('output');
-  await using output = outputName === undefined ? null : await ResultFile.prepare(outputName, io);
+  await using output = await openChosenOutput(settings, io);
   const client = await connect(settings);
   const handle = client.jobs.attach(operands[0] ?? '');
   const job = await handle.retryFailed({ status, signal: interrupts.signal });

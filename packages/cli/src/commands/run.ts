@@ -2,10 +2,10 @@ import { usageError } from '../cli-error.js';
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { connect } from '../jobs/connect.js';
 import { type FollowOptions, followJob, readFollowOptions } from '../jobs/follow.js';
-import { type InputFile, openInput } from '../jobs/input-file.js';
+import { findInput, type InputFile } from '../jobs/input-file.js';
 import { readJobOptions } from '../jobs/job-options.js';
 import { submitInput } from '../jobs/submit-input.js';
-import { ResultFile } from '../output/result-file.js';
+import { openOutput } from '../output/open-output.js';
 import {
   CLIENT_OPTIONS,
   DATA_OPTIONS,
@@ -42,16 +42,17 @@ export const command: CommandDefinition = {
 async function run(context: CommandContext): Promise<number> {
   const { operands, settings, io, interrupts } = context;
   const talk = new Talk(io, settings);
-  const outputName = settings.text('output') ?? '-';
-  if (talk.json && outputName === '-') throw usageError('--json needs -o FILE: both would write to stdout');
   const options = readJobOptions(settings);
-  await using output = outputName === '-' ? null : await ResultFile.prepare(outputName, io);
-  await using input = await openInput(operands[0] ?? '-', io, interrupts.signal);
+  const source = await findInput(operands[0] ?? '-', io);
+  await using output = await openOutput(settings.text('output') ?? '-', io, source);
+  if (talk.json && output.isStandardOutput)
+    throw usageError('--json needs -o FILE: both would write to stdout');
+  await using input = await source.open(interrupts.signal);
   if (settings.switch('local')) {
     const { runLocally } = await import('../local/run-locally.js');
-    return await runLocally({ context, talk, options, output: output ?? 'stdout', input });
+    return await runLocally({ context, talk, options, output, input });
   }
-  const follow = readFollowOptions(settings, output ?? 'stdout');
+  const follow = readFollowOptions(settings, output);
   return await submitAndFollow({ context, talk, follow, input });
 }
 
@@ -68,6 +69,6 @@ async function submitAndFollow(parts: {
   const options = { ...readJobOptions(settings), signal: interrupts.signal };
   const submission = await submitInput(client, input, options, talk);
   if (submission.outcome === 'refused') return submission.exitCode;
-  if (talk.quiet && follow.output !== 'stdout') await io.writeOut(`${submission.job.id}\n`);
+  if (talk.quiet && !follow.output?.isStandardOutput) await io.writeOut(`${submission.job.id}\n`);
   return await followJob(submission.job, follow, { talk, interrupts });
 }

@@ -2,10 +2,10 @@ import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { connect } from '../jobs/connect.js';
 import { followJob, readFollowOptions } from '../jobs/follow.js';
-import { openInput } from '../jobs/input-file.js';
+import { findInput } from '../jobs/input-file.js';
 import { readJobOptions } from '../jobs/job-options.js';
 import { submitInput } from '../jobs/submit-input.js';
-import { ResultFile } from '../output/result-file.js';
+import { openChosenOutput } from '../output/open-output.js';
 import { CLIENT_OPTIONS, JOB_OPTIONS, TALK_OPTIONS, WAIT_OPTIONS } from '../settings/options.js';
 import { Talk } from '../terminal/talk.js';
 
@@ -31,15 +31,15 @@ export const command: CommandDefinition = {
 async function run({ operands, settings, io, interrupts }: CommandContext): Promise<number> {
   const talk = new Talk(io, settings);
   const options = readJobOptions(settings);
-  const outputName = settings.text('output');
-  await using output = outputName === undefined ? null : await ResultFile.prepare(outputName, io);
+  const source = await findInput(operands[0] ?? '-', io);
+  await using output = await openChosenOutput(settings, io, source);
   const follow = readFollowOptions(settings, output);
-  await using input = await openInput(operands[0] ?? '-', io, interrupts.signal);
+  await using input = await source.open(interrupts.signal);
   const client = await connect(settings);
   const submission = await submitInput(client, input, { ...options, signal: interrupts.signal }, talk);
   if (submission.outcome === 'refused') return submission.exitCode;
   const { job } = submission;
-  if (!talk.json) await io.writeOut(`${job.id}\n`);
+  if (!talk.json && !output?.isStandardOutput) await io.writeOut(`${job.id}\n`);
   if (settings.switch('wait') || output !== null) return await followJob(job, follow, { talk, interrupts });
   talk.say(`next: batch-infer watch ${job.id}`);
   return EXIT.ok;

@@ -1,6 +1,6 @@
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
-import { openInput } from '../jobs/input-file.js';
+import { findInput } from '../jobs/input-file.js';
 import { readJobOptions } from '../jobs/job-options.js';
 import { JOB_OPTIONS } from '../settings/options.js';
 import { MEDIA_OPTIONS } from '../settings/server-options.js';
@@ -30,7 +30,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
     .list('media-hosts')
     .flatMap((hosts) => hosts.split(','))
     .map((host) => host.trim());
-  await using input = await openInput(operands[0] ?? '-', io, interrupts.signal);
+  await using input = await (await findInput(operands[0] ?? '-', io)).open(interrupts.signal);
   const report = await validateFile(input.path, {
     signal: interrupts.signal,
     mediaHosts: mediaHosts.includes('*') ? 'any' : mediaHosts,

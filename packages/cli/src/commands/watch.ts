@@ -1,7 +1,7 @@
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { connect } from '../jobs/connect.js';
 import { followJob, readFollowOptions } from '../jobs/follow.js';
-import { ResultFile } from '../output/result-file.js';
+import { openChosenOutput } from '../output/open-output.js';
 import { CLIENT_OPTIONS, TALK_OPTIONS, WAIT_OPTIONS } from '../settings/options.js';
 import { Talk } from '../terminal/talk.js';
 
@@ -15,8 +15,7 @@ export const command: CommandDefinition = {
 
 async function run({ operands, settings, io, interrupts }: CommandContext): Promise<number> {
   const talk = new Talk(io, settings);
-  const outputName = settings.text('output');
-  await using output = outputName === undefined ? null : await ResultFile.prepare(outputName, io);
+  await using output = await openChosenOutput(settings, io);
   const client = await connect(settings);
   const job = client.jobs.attach(operands[0] ?? '');
   // The first look is quick to fail: a wrong id or server should not be waited for.

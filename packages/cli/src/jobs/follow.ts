@@ -1,8 +1,8 @@
 import type { Job, JobHandle } from '@batch-infer/sdk';
 import { EXIT } from '../exit-codes.js';
 import { Interrupt, type Interrupts } from '../interrupts.js';
-import type { ResultFile } from '../output/result-file.js';
-import { printResults, RESULT_FORMATS, type ResultFormat, saveResults } from '../output/write-results.js';
+import type { ResultOutput } from '../output/result-output.js';
+import { RESULT_FORMATS, type ResultFormat, writeResults } from '../output/write-results.js';
 import type { Settings } from '../settings/settings.js';
 import { describeFailures, summaryLine } from '../terminal/describe-job.js';
 import { formatSeconds, plural } from '../terminal/format.js';
@@ -22,8 +22,8 @@ export interface FollowOptions {
   readonly timeoutMs: number | undefined;
   readonly format: ResultFormat;
   readonly cancelOnInterrupt: boolean;
-  /** Where the results go; `stdout` prints them; `null`: nowhere. */
-  readonly output: ResultFile | 'stdout' | null;
+  /** Where the results go; `null`: nowhere. */
+  readonly output: ResultOutput | null;
   /** Says how to come back to the job after leaving it. */
   readonly resumeHint: (job: JobHandle) => string;
 }
@@ -45,7 +45,7 @@ export function readFollowOptions(
 }
 
 const outputFlag = (output: FollowOptions['output']): string =>
-  output === null || output === 'stdout' ? '' : ` -o ${output.name}`;
+  output === null || output.isStandardOutput ? '' : ` -o ${output.name}`;
 
 /** Waits for a job with progress, writes its results, says how it ended; resolves to the exit code. */
 export async function followJob(
@@ -102,11 +102,8 @@ async function deliver(
 ): Promise<void> {
   if (output === null) return;
   const read = { format, signal, maxRetries: PATIENT_RETRIES };
-  if (output === 'stdout') {
-    await printResults(job, talk.io, read);
-    return;
-  }
-  const lines = await saveResults(job, output, read);
+  const lines = await writeResults(job, output, read);
+  if (output.isStandardOutput) return;
   talk.say(`${plural(lines, 'line')} in ${output.name}`);
   await talk.event('results', { job_id: job.id, path: output.path, lines });
 }

@@ -5,7 +5,7 @@ import { followJob, readFollowOptions } from '../jobs/follow.js';
 import type { InputFile } from '../jobs/input-file.js';
 import { reportRefusedInput } from '../jobs/refused-input.js';
 import { submitInput } from '../jobs/submit-input.js';
-import type { ResultFile } from '../output/result-file.js';
+import type { ResultOutput } from '../output/result-output.js';
 import type { Talk } from '../terminal/talk.js';
 import { formatLogLine } from './log-line.js';
 import { LocalStack } from './stack.js';
@@ -14,7 +14,7 @@ export interface LocalRun {
   readonly context: CommandContext;
   readonly talk: Talk;
   readonly options: SubmitFileOptions;
-  readonly output: ResultFile | 'stdout';
+  readonly output: ResultOutput;
   readonly input: InputFile;
 }
 
@@ -46,7 +46,7 @@ export async function runLocally(run: LocalRun): Promise<number> {
   const client = await connectTo(stack.url, settings.text('api-key'));
   const submission = await submitInput(client, input, { ...options, signal: interrupts.signal }, talk);
   if (submission.outcome === 'refused') return submission.exitCode;
-  if (talk.quiet && output !== 'stdout') await io.writeOut(`${submission.job.id}\n`);
+  if (talk.quiet && !output.isStandardOutput) await io.writeOut(`${submission.job.id}\n`);
   const again = () => 'the same command again goes on where it stopped';
   const exitCode = await followJob(submission.job, readFollowOptions(settings, output, again), {
     talk,

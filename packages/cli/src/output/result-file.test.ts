@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { memoryIo } from '../../test-support/fixtures.js';
+import { openOutput } from './open-output.js';
 import { toOpenAiLine } from './openai-line.js';
-import { ResultFile } from './result-file.js';
+import type { ResultOutput } from './result-output.js';
 
 let folder = '';
 beforeEach(async () => {
@@ -15,13 +16,16 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const prepare = (name = 'out.jsonl') => ResultFile.prepare(name, memoryIo({}, folder));
+const { signal } = new AbortController();
+const prepare = (name = 'out.jsonl') => openOutput(name, memoryIo({}, folder));
+const begin = (file: ResultOutput, job_id = 'job_1', format = 'native') =>
+  file.begin({ job_id, format }, signal);
 const read = (name: string) => readFile(join(folder, name), 'utf8');
 
 describe('a result file', () => {
   it('appears under its name only when it is whole', async () => {
     const file = await prepare();
-    await file.begin('job_1', 'native');
+    await begin(file);
     await file.writeLine('{"index":0}');
     expect(await readdir(folder)).not.toContain('out.jsonl');
     await file.writeLine('{"index":1}');
@@ -32,12 +36,12 @@ describe('a result file', () => {
 
   it('goes on behind the last whole line of an interrupted run of the same job', async () => {
     await using first = await prepare();
-    await first.begin('job_1', 'native');
+    await begin(first);
     await first.writeLine('{"index":0}');
     await first[Symbol.asyncDispose]();
     await writeFile(join(folder, 'out.jsonl.part'), '{"index":0}\n{"index":1}\n{"ind');
     const second = await prepare();
-    expect(await second.begin('job_1', 'native')).toBe(2);
+    expect(await begin(second)).toBe(2);
     await second.writeLine('{"index":2}');
     await second.finish();
     expect(await read('out.jsonl')).toBe('{"index":0}\n{"index":1}\n{"index":2}\n');
@@ -48,11 +52,11 @@ describe('a result file', () => {
     ['another format', 'job_1', 'openai'],
   ])('starts anew for %s', async (_name, jobId, format) => {
     await using first = await prepare();
-    await first.begin('job_1', 'native');
+    await begin(first);
     await first.writeLine('{"old":true}');
     await first[Symbol.asyncDispose]();
     const second = await prepare();
-    expect(await second.begin(jobId, format)).toBe(0);
+    expect(await begin(second, jobId, format)).toBe(0);
     await second.writeLine('{"new":true}');
     await second.finish();
     expect(await read('out.jsonl')).toBe('{"new":true}\n');
@@ -61,7 +65,7 @@ describe('a result file', () => {
   it('replaces an older file of that name, at the end only', async () => {
     await writeFile(join(folder, 'out.jsonl'), 'old\n');
     const file = await prepare();
-    await file.begin('job_1', 'native');
+    await begin(file);
     expect(await read('out.jsonl')).toBe('old\n');
     await file.finish();
     expect(await read('out.jsonl')).toBe('');

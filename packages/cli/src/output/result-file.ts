@@ -1,6 +1,8 @@
+import { type BigIntStats, constants, createReadStream } from 'node:fs';
 import {
-  constants,
+  chmod,
   type FileHandle,
+  lstat,
   open,
   readFile,
   rename,
@@ -9,93 +11,80 @@ import {
   truncate,
   writeFile,
 } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { usageError } from '../cli-error.js';
-import type { Io } from '../io.js';
-
-const FLUSH_BYTES = 256 * 1024;
-
-/** Which job and format a part belongs to, so that another run never appends to it. */
-interface PartOwner {
-  readonly job_id: string;
-  readonly format: string;
-}
+import { LineBuffer, type ResultOutput, type ResultOwner } from './result-output.js';
 
 /**
  * The file that results go to. Lines are collected in `FILE.part`; when all are there it is synced and takes the
  * file's name, so that the name never stands for half a result. An interrupted part of the same job is gone on with
  * (`FILE.part.json` says whose it is).
  */
-export class ResultFile implements AsyncDisposable {
-  readonly path: string;
+export class ResultFile implements ResultOutput {
   readonly name: string;
-  readonly #partPath: string;
-  readonly #ownerPath: string;
+  readonly isStandardOutput = false;
+  /** The file itself, where `name` is a link. */
+  readonly path: string;
+  readonly #paths: PartPaths;
+  readonly #existing: BigIntStats | null;
+  readonly #lines = new LineBuffer(async (text) => this.#handle?.appendFile(text), { prompt: false });
   #handle: FileHandle | undefined;
-  #pending: string[] = [];
-  #pendingChars = 0;
 
-  private constructor(path: string, name: string) {
-    this.path = path;
+  private constructor(name: string, path: string, existing: BigIntStats | null) {
     this.name = name;
-    this.#partPath = `${path}.part`;
-    this.#ownerPath = `${path}.part.json`;
+    this.path = path;
+    this.#existing = existing;
+    this.#paths = partPathsOf(path);
   }
 
   /**
-   * Finds out before anything is submitted whether the file can be written.
+   * Finds out before anything is submitted whether the file can be written. `path` leads through no link; `existing` is
+   * what stands there.
    *
    * @throws CliError (usage) when it cannot.
    */
-  static async prepare(name: string, io: Io): Promise<ResultFile> {
-    const path = resolve(io.workingDirectory, name);
-    const file = new ResultFile(path, name);
-    const target = await stat(path).catch(() => null);
-    if (target?.isDirectory())
-      throw usageError(
-        `Cannot write ${name}: it is a folder`,
-        `give a file, such as -o ${name}/results.jsonl`,
-      );
-    const hadPart = (await stat(file.#partPath).catch(() => null)) !== null;
+  static async prepare(name: string, path: string, existing: BigIntStats | null): Promise<ResultFile> {
+    const { part } = partPathsOf(path);
+    const hadPart = (await stat(part).catch(() => null)) !== null;
     try {
-      if (target !== null) await (await open(path, constants.O_WRONLY)).close();
-      await (await open(file.#partPath, 'a')).close();
+      if (existing !== null) await (await open(path, constants.O_WRONLY)).close();
+      await (await open(part, 'a')).close();
     } catch (error) {
       throw usageError(
         `Cannot write ${name}: ${reasonOf(error, path)}`,
         'choose another file with -o, or mend its folder',
       );
     }
-    if (!hadPart) await rm(file.#partPath, { force: true });
-    return file;
+    if (!hadPart) await rm(part, { force: true });
+    return new ResultFile(name, path, existing);
   }
 
-  /** Opens the part of this job. Resolves to how many lines it has already. */
-  async begin(jobId: string, format: string): Promise<number> {
-    const owner: PartOwner = { job_id: jobId, format };
-    const resumed = (await readFile(this.#ownerPath, 'utf8').catch(() => '')) === JSON.stringify(owner);
-    const lines = resumed ? await keepWholeLines(this.#partPath) : 0;
+  async begin(owner: ResultOwner): Promise<number> {
+    const { part, ownerOfPart } = this.#paths;
+    const resumed = (await readFile(ownerOfPart, 'utf8').catch(() => '')) === JSON.stringify(owner);
+    const lines = resumed ? await keepWholeLines(part) : 0;
     if (!resumed) {
-      await rm(this.#partPath, { force: true });
-      await writeFile(this.#ownerPath, JSON.stringify(owner));
+      await rm(part, { force: true });
+      await writeFile(ownerOfPart, JSON.stringify(owner));
     }
-    this.#handle = await open(this.#partPath, 'a');
+    this.#handle = await open(part, 'a');
+    // It takes the place of a file that perhaps not everybody may read.
+    if (this.#existing !== null) await chmod(part, Number(this.#existing.mode & 0o777n));
     return lines;
   }
 
   async writeLine(line: string): Promise<void> {
-    this.#pending.push(line, '\n');
-    this.#pendingChars += line.length + 1;
-    if (this.#pendingChars >= FLUSH_BYTES) await this.#flush();
+    await this.#lines.add(line);
   }
 
-  /** All lines are there: makes them durable and gives them their name. */
+  /** Makes the lines durable and gives them their name. */
   async finish(): Promise<void> {
-    await this.#flush();
+    const { part, ownerOfPart } = this.#paths;
+    await this.#lines.flush();
     await this.#handle?.sync();
     await this.#close();
-    await rename(this.#partPath, this.path);
-    await rm(this.#ownerPath, { force: true });
+    if (!(await this.#takeName())) await copyInto(part, this.path);
+    await rm(ownerOfPart, { force: true });
     const folder = await open(dirname(this.path), 'r').catch(() => null);
     await folder?.sync().catch(() => undefined);
     await folder?.close();
@@ -104,21 +93,57 @@ export class ResultFile implements AsyncDisposable {
   /** Keeps what was collected, to go on with later. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#handle === undefined) return;
-    await this.#flush().catch(() => undefined);
+    await this.#lines.flush().catch(() => undefined);
     await this.#close();
   }
 
-  async #flush(): Promise<void> {
-    const text = this.#pending.join('');
-    this.#pending = [];
-    this.#pendingChars = 0;
-    if (text !== '') await this.#handle?.appendFile(text);
+  /**
+   * Renames the part. False where the file must stay the one it is: it has other names (hard links), another owner, is
+   * mounted by itself (a file given to a container), or has become something else than a plain file meanwhile.
+   */
+  async #takeName(): Promise<boolean> {
+    const there = await lstat(this.path).catch(() => null);
+    if (
+      there !== null &&
+      (!there.isFile() || there.nlink > 1 || there.uid !== (process.getuid?.() ?? there.uid))
+    )
+      return false;
+    try {
+      await rename(this.#paths.part, this.path);
+      return true;
+    } catch (error) {
+      if (isOneOf(error, ['EBUSY', 'EXDEV'])) return false;
+      throw error;
+    }
   }
 
   async #close(): Promise<void> {
     await this.#handle?.close();
     this.#handle = undefined;
   }
+}
+
+interface PartPaths {
+  readonly part: string;
+  readonly ownerOfPart: string;
+}
+
+/** What a file of results is made through. */
+export const partPathsOf = (path: string): PartPaths => ({
+  part: `${path}.part`,
+  ownerOfPart: `${path}.part.json`,
+});
+
+/** Writes over what stands at `path`. The part goes only when all of it is there. */
+async function copyInto(part: string, path: string): Promise<void> {
+  const target = await open(path, constants.O_WRONLY | constants.O_TRUNC);
+  await target.writeFile(createReadStream(part));
+  await target.sync().catch((error: unknown) => {
+    // Nothing is kept where nothing can be synced.
+    if (!isOneOf(error, ['EINVAL'])) throw error;
+  });
+  await target.close();
+  await rm(part, { force: true });
 }
 
 /** Cuts a half-written last line off; resolves to the number of lines left. */
@@ -140,12 +165,14 @@ async function keepWholeLines(path: string): Promise<number> {
   return lines;
 }
 
+const isOneOf = (error: unknown, codes: readonly string[]): boolean =>
+  error instanceof Error && 'code' in error && codes.includes(String(error.code));
+
 function reasonOf(error: unknown, path: string): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'ENOENT') return `there is no folder ${dirname(path)}`;
-  if (code === 'EACCES' || code === 'EPERM')
+  if (isOneOf(error, ['ENOENT'])) return `there is no folder ${dirname(path)}`;
+  if (isOneOf(error, ['EACCES', 'EPERM']))
     return `no permission to write ${basename(path)} in ${dirname(path)}`;
-  if (code === 'EROFS') return 'the file system is read-only';
-  if (code === 'ENOTDIR') return `${dirname(path)} is not a folder`;
+  if (isOneOf(error, ['EROFS'])) return 'the file system is read-only';
+  if (isOneOf(error, ['ENOTDIR'])) return `${dirname(path)} is not a folder`;
   return error instanceof Error ? error.message : String(error);
 }

@@ -83,7 +83,12 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
 
 /** How to wait and what counts as success, on the commands that wait. */
 export const WAIT_OPTIONS: readonly OptionSpec[] = [
-  { flag: 'output', short: 'o', value: 'FILE', description: 'write one result line an item, in input order' },
+  {
+    flag: 'output',
+    short: 'o',
+    value: 'FILE',
+    description: 'where result lines go, one an item in input order; - is stdout',
+  },
   {
     flag: 'format',
     value: 'FORMAT',

@@ -1,11 +1,6 @@
-import { BatchInferError } from '../errors.js';
+import { InputReadError } from '../errors.js';
 import type { InputSource } from '../sources.js';
 import type { Watchdog } from './watchdog.js';
-
-/** The input itself could not be read: not the server's fault, and not repeated. */
-export class InputReadError extends BatchInferError {
-  override name = 'InputReadError';
-}
 
 /**
  * The body of one attempt. Every chunk that is taken counts as a sign of life; a failing source is remembered, because
@@ -27,9 +22,7 @@ export class RequestBody {
             if (done) controller.close();
             else controller.enqueue(value);
           } catch (error) {
-            this.sourceError = new InputReadError(`Cannot read ${name}: ${messageOf(error)}`, {
-              cause: error,
-            });
+            this.sourceError = unreadable(name, error);
             controller.error(this.sourceError);
           }
         },
@@ -43,9 +36,13 @@ export class RequestBody {
     try {
       return new RequestBody(await input.open(), input.name, watchdog);
     } catch (error) {
-      throw new InputReadError(`Cannot read ${input.name}: ${messageOf(error)}`, { cause: error });
+      throw unreadable(input.name, error);
     }
   }
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+function unreadable(name: string, error: unknown): InputReadError {
+  if (error instanceof InputReadError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new InputReadError(`Cannot read ${name}: ${reason}`, { cause: error });
+}
