@@ -14,6 +14,8 @@ export interface RunnerConfig {
   readonly engineUrls: readonly string[];
   /** Key for the engines. */
   readonly engineApiKey: string | null;
+  /** Route that says whether an engine lives; `null`: its answers alone tell. */
+  readonly engineHealthPath: string | null;
   /** Command line of an engine to start and supervise, with the flags of a preset; `{port}` in it becomes a free port. */
   readonly launchCommand: string | null;
   /** Serve these models only; empty: all that the engines serve. */
@@ -79,6 +81,11 @@ const schema = z.object({
   apiKey: z.string().min(1).nullable().default(null),
   engineUrl: list.pipe(z.array(httpUrl)).default([]),
   engineApiKey: z.string().min(1).nullable().default(null),
+  engineHealthPath: z
+    .string()
+    .trim()
+    .regex(/^(?:off|\/[!-~]*)$/, 'must be a path such as /health, or off')
+    .default('/health'),
   launch: z.string().trim().min(1).nullable().default(null),
   preset: z
     .custom<PresetName>((value) => PRESET_NAMES.some((name) => name === value), {
@@ -107,6 +114,7 @@ const ENVIRONMENT: Record<keyof typeof schema.shape, readonly string[]> = {
   apiKey: ['BATCH_INFER_API_KEY'],
   engineUrl: ['BATCH_INFER_ENGINE_URL'],
   engineApiKey: ['BATCH_INFER_ENGINE_API_KEY'],
+  engineHealthPath: ['BATCH_INFER_ENGINE_HEALTH_PATH'],
   launch: ['BATCH_INFER_LAUNCH'],
   preset: ['BATCH_INFER_PRESET'],
   model: ['BATCH_INFER_MODEL'],
@@ -162,6 +170,7 @@ export function parseRunnerConfig(
     apiKey: settings.apiKey,
     engineUrls: settings.engineUrl,
     engineApiKey: settings.engineApiKey,
+    engineHealthPath: settings.engineHealthPath === 'off' ? null : settings.engineHealthPath,
     launchCommand,
     models: settings.model,
     window: settings.window,

@@ -44,7 +44,7 @@ test('prompts that begin alike go to one engine, and both engines are busy', asy
   for (const engine of engines) expect(engine.stats().completed).toBeGreaterThan(lines.length / 5);
 });
 
-test('an engine that comes back without the model is left out, and no item fails for it', async () => {
+test('an engine that comes back with another model is used for that one, and no item fails for it', async () => {
   const [first, second] = [await sim({ serviceTimeMs: 20 }), await sim({ serviceTimeMs: 20 })];
   const server = await controlPlane();
   const jobId = server.addJob({ lines: chatLines(400) });
@@ -55,9 +55,16 @@ test('an engine that comes back without the model is left out, and no item fails
   const other = await sim({ port: Number(port), models: ['other-model'] });
   await until(() => server.ended(jobId) === 400, 'all items ended');
   expect(server.resultsOf(jobId).every(({ header }) => header.ok)).toBe(true);
-  await until(() => started.report().engines[0]?.models.length === 0, 'the model is dropped');
+  await until(() => started.report().engines[0]?.models.join() === 'other-model', 'its list is read again');
+  expect([...started.models].sort()).toEqual(['other-model', 'sim-model']);
   expect(other.stats().completed).toBe(0);
-  expect(started.models).toEqual(['sim-model']);
+  const body = { messages: [{ role: 'user', content: 'x' }] };
+  const plainJob = server.addJob({
+    lines: [JSON.stringify({ body })],
+    ...{ model: 'other-model', defaultModel: 'other-model' },
+  });
+  await until(() => server.ended(plainJob) === 1, 'the new model is served');
+  expect(server.resultsOf(plainJob)[0]?.header.ok).toBe(true);
 });
 
 test('a model that no engine has is the item’s failure, after the engine was asked for its list', async () => {

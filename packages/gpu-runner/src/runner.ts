@@ -133,7 +133,10 @@ class RunnerProcess implements Runner {
       config: this.#config,
       clock: this.#clock,
       logger: this.#logger,
+      random: this.#random,
       onChange: () => this.#dispatcher?.fill(),
+      onFailing: (engine) => this.#dispatcher?.forgive(engine),
+      onModels: () => void this.#feeder?.serve(fleet.models),
       onEngine: (engine) => void this.#feeder?.serve(engine.models),
       onLaunch: (command) => this.#dependencies.onLaunch?.(command),
     });
@@ -291,7 +294,8 @@ class RunnerProcess implements Runner {
       this.#rate.tick(this.stats.ended, this.#clock.nowMs());
       for (const run of leases.runs) {
         const serving = fleet.engines.filter((engine) => engine.serves(run.lease.model));
-        const away = serving.length > 0 && serving.every((engine) => engine.awayMs >= engineDownMs);
+        const away =
+          serving.length > 0 && serving.every((engine) => engine.awayMs(run.lease.model) >= engineDownMs);
         if (away && run.phase === 'open') void leases.end(run, 'engine_down');
       }
       this.#feeder?.check();

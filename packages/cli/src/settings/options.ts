@@ -130,6 +130,11 @@ export const ENGINE_OPTIONS: readonly OptionSpec[] = [
   },
   { flag: 'engine-api-key', value: 'KEY', description: 'API key of the engines', secret: true },
   {
+    flag: 'engine-health-path',
+    value: 'PATH',
+    description: 'route that says whether an engine lives, or off: its answers alone tell (default: /health)',
+  },
+  {
     flag: 'window',
     value: 'N',
     description: 'requests in flight at an engine (default: steered by its state)',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { allowance, applyBreaker, type BreakerEvent, type BreakerState, CLOSED } from './breaker.js';
+import { allowance, applyBreaker, type BreakerEvent, type BreakerState, CLOSED, isYoung } from './breaker.js';
 
 const failure: BreakerEvent = { type: 'failure', inFlight: 0 };
 
@@ -74,10 +74,20 @@ describe('a breaker', () => {
     expect(after([[100, { type: 'success' }]], OPEN)).toEqual(CLOSED);
   });
 
+  test('that our own request closed believes what items get at once, until one of them is answered', () => {
+    const proved = after([[600, { type: 'proved' }]], OPEN);
+    expect(proved).toMatchObject({ kind: 'closed', proved: true });
+    expect(isYoung(OPEN, 600)).toBe(true);
+    expect(isYoung(after(times(5, failure, 700), proved), 700)).toBe(false);
+    const answered = after([[650, { type: 'success' }]], proved);
+    expect(isYoung(after(times(5, failure, 700), answered), 700)).toBe(true);
+    expect(isYoung(after([[700, { type: 'dead' }]], proved), 700)).toBe(true);
+  });
+
   test('sends more at each trial to an engine that claims health and fails everything for long', () => {
     let state = OPEN;
     const trials: number[] = [];
-    for (let nowMs = 500; nowMs < 30_000; nowMs += 500) {
+    for (let nowMs = 500; nowMs < 60_000; nowMs += 500) {
       state = applyBreaker(state, { type: 'alive' }, nowMs);
       if (state.kind !== 'half_open') continue;
       trials.push(allowance(state));

@@ -1,9 +1,16 @@
+import { PATIENCE_MS } from './refusal.js';
+
 /**
  * A circuit breaker as a pure state: `closed` lets all through, `open` nothing, `half_open` a few to see. Whoever holds
  * it applies events; time comes with them.
  */
 export type BreakerState =
-  | { readonly kind: 'closed'; readonly failures: number }
+  | {
+      readonly kind: 'closed';
+      readonly failures: number;
+      /** A request of our own closed it, and no item has been answered since. */
+      readonly proved?: true;
+    }
   | {
       readonly kind: 'open';
       /** When it is tried again. */
@@ -25,6 +32,8 @@ export type BreakerState =
 export type BreakerEvent =
   /** Any answer that shows a working engine, final refusals among them. */
   | { readonly type: 'success' }
+  /** A request of our own was answered, whatever the health route says. */
+  | { readonly type: 'proved' }
   /** 5xx, a broken connection or a time-out; with the requests that are still at the engine. */
   | { readonly type: 'failure'; readonly inFlight: number }
   /** Health says that the engine is gone. */
@@ -40,10 +49,9 @@ export const CLOSED: BreakerState = { kind: 'closed', failures: 0 };
 const FAILURES_TO_OPEN = 5;
 const OPEN_CEILINGS_MS = [500, 1_000, 2_000];
 /**
- * An engine that claims to be healthy and fails everything for so long may be right: then its items are bad. More of
- * them are sent at each trial, so that they come to their own end.
+ * An engine that claims to be healthy and fails everything for longer than our patience may be right: then its items are
+ * bad. More of them are sent at each trial, so that they come to their own end.
  */
-const PATIENCE_MS = 10_000;
 const MAX_TRIAL_ITEMS = 256;
 /** A healthy engine that has not failed its trial by then works on it: a long generation must not keep the rest out. */
 const TRIAL_MS = 2_000;
@@ -58,6 +66,8 @@ export function applyBreaker(state: BreakerState, event: BreakerEvent, nowMs: nu
   switch (event.type) {
     case 'success':
       return state.kind === 'open' && state.dead ? state : CLOSED;
+    case 'proved':
+      return { kind: 'closed', failures: 0, proved: true };
     case 'dead':
       return opened(state, nowMs, true);
     case 'alive':
@@ -79,7 +89,7 @@ function failed(state: BreakerState, inFlight: number, nowMs: number): BreakerSt
   if (state.kind === 'closed') {
     const failures = state.failures + 1;
     const tooMany = failures >= Math.max(FAILURES_TO_OPEN, inFlight / 2);
-    return tooMany ? opened(state, nowMs, false) : { kind: 'closed', failures };
+    return tooMany ? opened(state, nowMs, false) : { ...state, failures };
   }
   return state.kind === 'half_open' ? opened(state, nowMs, false) : state;
 }
@@ -87,7 +97,9 @@ function failed(state: BreakerState, inFlight: number, nowMs: number): BreakerSt
 function opened(state: BreakerState, nowMs: number, dead: boolean): BreakerState {
   if (state.kind === 'open') return dead && !state.dead ? { ...state, dead } : state;
   const round = state.kind === 'half_open' ? state.round + 1 : 0;
-  const openedAtMs = state.kind === 'half_open' ? state.openedAtMs : nowMs;
+  // An engine that answers us, and then fails items again, fails these: patience would only hold them up.
+  const patient = state.kind === 'closed' && state.proved === true && !dead ? PATIENCE_MS : 0;
+  const openedAtMs = state.kind === 'half_open' ? state.openedAtMs : nowMs - patient;
   const waitMs = OPEN_CEILINGS_MS[Math.min(round, OPEN_CEILINGS_MS.length - 1)] ?? 0;
   return { kind: 'open', untilMs: nowMs + waitMs, openedAtMs, round, dead };
 }
@@ -109,3 +121,7 @@ function halfOpened(state: BreakerState & { kind: 'open' }, nowMs: number): Brea
     toSend: trials,
   };
 }
+
+/** True while what fails is held against the engine: later it may mean what it says. */
+export const isYoung = (state: BreakerState, nowMs: number): boolean =>
+  state.kind !== 'closed' && nowMs - state.openedAtMs < PATIENCE_MS;

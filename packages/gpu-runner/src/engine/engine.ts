@@ -1,18 +1,28 @@
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { Clock } from '../clock.js';
 import type { RunnerLogger } from '../logger.js';
-import { parseGauges } from '../window/gauges.js';
-import { isJsonObject, parseJsonObject } from './answer.js';
-import { allowance, applyBreaker, type BreakerEvent, type BreakerState, CLOSED } from './breaker.js';
+import { allowance, applyBreaker, type BreakerEvent, type BreakerState, CLOSED, isYoung } from './breaker.js';
 import type { Verdict } from './classify.js';
 import { type EngineCall, EngineClient, type EngineRequest } from './client.js';
 import type { EngineInfo } from './discovery.js';
+import { GaugeReader } from './gauge-reader.js';
+import { type Health, HealthRoute } from './health-route.js';
+import {
+  type Blame,
+  BREAKER_FAILURES,
+  INNOCENT,
+  isRefusal,
+  type Judgement,
+  type Sent,
+  TRANSPORT_FAILURES,
+} from './judgement.js';
 import { EngineLoad, type WindowLimits } from './load.js';
-import type { EngineReply } from './reply.js';
+import { changesOfModels } from './model-list.js';
+import { Prober, type Target } from './prober.js';
+import { refusalText } from './refusal.js';
+import type { Decided, Ticket } from './standing.js';
+import { Standings } from './standings.js';
 import { MESSAGES_PATH, MessagesRoute } from './translate/messages-route.js';
-
-/** `silent`: it neither answers nor refuses, as a frozen process or one that has no thread left. */
-export type Health = 'alive' | 'dead' | 'silent';
 
 export interface EngineOptions {
   readonly id: string;
@@ -20,41 +30,30 @@ export interface EngineOptions {
   readonly apiKey: string | null;
   readonly limits: WindowLimits;
   readonly clock: Clock;
+  readonly random: () => number;
   readonly logger: RunnerLogger;
+  /** `null`: its health is seen from its answers alone. */
+  readonly healthPath: string | null;
+  /** True when another engine of the runner serves the model and takes work. */
+  readonly elsewhere: (model: string) => boolean;
+  /** Its list of models is another one than before. */
+  readonly onModels: () => void;
+  /** It fails everything for some model: what it failed of late was not the items' fault. */
+  readonly onFailing: (engine: Engine) => void;
   /** Asks it which models it has now; `null` when it does not say. */
   readonly listModels: () => Promise<readonly string[] | null>;
   /** Called when the engine may take more requests than before, or none any more. */
   readonly onChange: () => void;
 }
 
-/** How a failed request is to be taken. */
-export interface Blame {
-  /** The engine was down or going down: the item is not charged. */
-  readonly excused: boolean;
-  /** It died while it ran the item. */
-  readonly engineDied: boolean;
-}
-
-const HEALTH_TIMEOUT_MS = 2_000;
-const METRICS_TIMEOUT_MS = 1_500;
 const BUSY_INTERVAL_MS = 500;
 const IDLE_INTERVAL_MS = 2_000;
-/** An engine without `/metrics` is asked again after so many looks. */
-const METRICS_AGAIN_LOOKS = 60;
 /** Its models are asked for no more often than this, however many requests say that one is missing. */
 const LIST_INTERVAL_MS = 5_000;
+/** A request of our own is sent no more often than this to an engine whose health route says that it is gone. */
+const PROOF_INTERVAL_MS = 2_000;
 const SPARE_CONNECTIONS = 8;
 const MAX_CONNECTIONS = 1_024;
-
-const TRANSPORT_FAILURES: ReadonlySet<string> = new Set([
-  'engine_unreachable',
-  'connection_lost',
-  'engine_aborted',
-]);
-const BREAKER_FAILURES: ReadonlySet<string> = new Set([
-  ...TRANSPORT_FAILURES,
-  ...['engine_error', 'item_timeout', 'invalid_response'],
-]);
 
 /** One engine: its connections, window, breaker and health. */
 export class Engine {
@@ -72,10 +71,15 @@ export class Engine {
   /** Since when it has not been alive; `null` while it is. */
   #awaySinceMs: number | null = null;
   #checking: Promise<Health> | null = null;
-  #listing: { readonly atMs: number; readonly models: Promise<readonly string[] | null> } | null = null;
-  #llamaCpp = false;
-  #slots: number | null = null;
-  #metricsIn = 0;
+  readonly #standings: Standings;
+  readonly #prober: Prober;
+  #lastTarget: Target | null = null;
+  #listedAtMs = Number.NEGATIVE_INFINITY;
+  /** One request of our own shows whether the engine works again. */
+  #proving = false;
+  #provedAtMs = Number.NEGATIVE_INFINITY;
+  readonly #healthRoute: HealthRoute;
+  readonly #gauges: GaugeReader;
   #looking = false;
   #cancelLook: () => void = () => {};
   #closed = false;
@@ -92,12 +96,29 @@ export class Engine {
       clock: options.clock,
     });
     this.#messages = new MessagesRoute(this.#client);
+    this.#gauges = new GaugeReader(this.#client);
+    this.#healthRoute = new HealthRoute({
+      ...options,
+      client: this.#client,
+      path: options.healthPath,
+      isIdle: () => this.load.inFlight === 0 && this.#breaker.kind === 'closed',
+      prove: () => this.#proof(),
+    });
+    this.#prober = new Prober((request) => this.#post(request));
+    const { clock, random, elsewhere } = options;
+    this.#standings = new Standings((target) => ({
+      ...{ clock, random },
+      probe: this.#prober.forTarget(target),
+      elsewhere: () => elsewhere(target.model),
+      onChange: () => this.#standingChanged(target),
+    }));
   }
 
   /** Takes the engine into use. */
   async connect(info: EngineInfo): Promise<void> {
     this.models = info.models;
-    this.#llamaCpp = info.llamaCpp;
+    this.#listedAtMs = this.#options.clock.nowMs();
+    this.#gauges.llamaCpp = info.llamaCpp;
     this.#health = 'alive';
     await this.#look();
     this.#schedule();
@@ -109,8 +130,19 @@ export class Engine {
 
   /** Requests it may be sent now. */
   get free(): number {
-    if (this.models.length === 0 || this.exclusive) return 0;
+    if (this.models.length === 0 || this.exclusive || this.#proving) return 0;
     return Math.max(0, Math.min(this.load.window - this.load.inFlight, allowance(this.#breaker)));
+  }
+
+  /** Requests on a route for a model that it may be sent now. */
+  roomFor(target: Target): number {
+    if (!this.serves(target.model) || this.free === 0) return 0;
+    return Math.min(this.free, this.#standings.of(target).allowance);
+  }
+
+  /** True when it fails everything for the model and others may do better. */
+  isFailing(model: string): boolean {
+    return this.#standings.failingSinceMs(model) !== null;
   }
 
   /** True while a few items show whether it works again. */
@@ -125,66 +157,96 @@ export class Engine {
     return Number.isFinite(allowed) ? Math.min(allowed, this.load.window) : this.load.window;
   }
 
-  /** Milliseconds for which it has been away; 0 while it is there. */
-  get awayMs(): number {
-    return this.#awaySinceMs === null ? 0 : this.#options.clock.nowMs() - this.#awaySinceMs;
+  /** The same for one model: 0 also while it fails everything for it. */
+  capacityFor(model: string): number {
+    return this.serves(model) && !this.isFailing(model) ? this.capacity : 0;
+  }
+
+  /** Milliseconds for which it has done nothing for a model; 0 while it does. */
+  awayMs(model: string): number {
+    const { clock } = this.#options;
+    const sinceMs = this.#awaySinceMs ?? this.#standings.failingSinceMs(model);
+    return sinceMs === null ? 0 : clock.nowMs() - sinceMs;
   }
 
   get report(): RunnerReport['engines'][number] {
+    const failing = this.models.length > 0 && this.models.every((model) => this.isFailing(model));
     return {
       id: this.id,
       models: [...this.models],
-      healthy: this.models.length > 0 && this.#breaker.kind === 'closed',
+      healthy: this.models.length > 0 && this.#breaker.kind === 'closed' && !failing,
       window: this.load.window,
       in_flight: this.load.inFlight,
       problem: this.#problem(),
     };
   }
 
-  /** `trial`: it is one of the few that show whether the engine works again. */
-  send(request: EngineRequest): { readonly call: EngineCall; readonly trial: boolean } {
+  send(request: EngineRequest, model: string): Sent {
     const trial = this.onTrial;
+    const target = { path: request.path, model };
+    this.#lastTarget = target;
     this.load.inFlight += 1;
+    this.#standings.of(target).sent();
     this.#apply({ type: 'sent' });
-    const route = request.path === MESSAGES_PATH ? this.#messages : this.#client;
-    return { call: route.post(request), trial };
+    return { call: this.#post(request), target, atMs: this.#options.clock.nowMs(), trial };
   }
 
   /**
    * To be called once for every `send`, before its outcome is acted on. `null`: we ended it ourselves. `repeated`: the
    * item has failed before while others did not, so that its failure tells nothing of the engine.
    */
-  async received(verdict: Verdict | null, sent: { trial: boolean; repeated: boolean }): Promise<Blame> {
+  received(verdict: Verdict | null, sent: Sent, item: { what: object; repeated: boolean }): Judgement {
     this.load.inFlight -= 1;
+    const standing = this.#standings.of(sent.target);
+    standing.returned();
     const wasOpen = this.#breaker.kind === 'open';
-    if (verdict === null) this.#apply({ type: 'unsettled' });
-    else {
-      this.load.note(verdict);
-      if (verdict.ok || !BREAKER_FAILURES.has(verdict.code)) {
-        this.#apply({ type: !verdict.ok && verdict.code === 'engine_overloaded' ? 'unsettled' : 'success' });
-      } else return this.#failed(verdict, sent, wasOpen);
+    if (verdict === null) {
+      this.#apply({ type: 'unsettled' });
+      return { blame: Promise.resolve(INNOCENT), meaning: null };
     }
-    return { excused: false, engineDied: false };
+    this.load.note(verdict);
+    if (verdict.ok) {
+      this.#healthRoute.passed();
+      standing.passed(sent.atMs);
+      this.#apply({ type: 'success' });
+      return { blame: Promise.resolve(INNOCENT), meaning: null };
+    }
+    const ticket = standing.failed(item.what, verdict, sent.atMs);
+    const meaning = ticket === null ? null : (earlier: number) => this.#decide(sent.target, ticket, earlier);
+    if (!BREAKER_FAILURES.has(verdict.code)) {
+      this.#apply({ type: verdict.code === 'engine_overloaded' ? 'unsettled' : 'success' });
+      return { blame: Promise.resolve(INNOCENT), meaning };
+    }
+    const repeated = item.repeated || standing.isOwn(verdict);
+    return { blame: this.#failed(verdict, { trial: sent.trial, repeated }, wasOpen), meaning };
   }
 
-  /** True when it has lost a model that it had, as its own list says; `false` also when it does not say. */
-  async hasLost(model: string): Promise<boolean> {
-    const nowMs = this.#options.clock.nowMs();
-    if (this.#listing === null || nowMs - this.#listing.atMs >= LIST_INTERVAL_MS) {
-      this.#listing = { atMs: nowMs, models: this.#options.listModels() };
-    }
-    const models = await this.#listing.models;
-    return models !== null && !models.includes(model);
+  #decide(target: Target, ticket: Ticket, earlier: number): Promise<Decided> {
+    return this.#standings.of(target).decide(ticket, earlier);
   }
 
-  /** Sends it no more requests for this model. */
-  drop(model: string): void {
-    if (!this.serves(model)) return;
-    this.models = this.models.filter((name) => name !== model);
-    this.#options.logger.warn(
-      { engine: this.url, model },
-      `engine ${this.url} does not serve ${model} any more`,
-    );
+  #post(request: EngineRequest): EngineCall {
+    const route = request.path === MESSAGES_PATH ? this.#messages : this.#client;
+    return route.post(request);
+  }
+
+  #standingChanged(target: Target): void {
+    const { logger, onChange } = this.#options;
+    const { state, last } = this.#standings.of(target);
+    const fields = { engine: this.url, ...target };
+    if (state === 'failing' && last !== null) {
+      this.#options.onFailing(this);
+      logger.warn(
+        fields,
+        `engine ${this.url} ${refusalText(target, last)}: paused for these, asked again and again`,
+      );
+    } else if (state === 'believed') {
+      logger.warn(
+        fields,
+        `engine ${this.url} goes on like this: its items are let through, to come to their end`,
+      );
+    } else if (state === 'working') logger.debug(fields, `engine ${this.url} takes them`);
+    onChange();
   }
 
   /** The supervisor saw its process end. */
@@ -194,7 +256,8 @@ export class Engine {
 
   /** Looks at the engine's health now; looks under way are shared. */
   checkHealth(): Promise<Health> {
-    this.#checking ??= this.#askHealth()
+    this.#checking ??= this.#healthRoute
+      .ask()
       .then((health) => this.#setHealth(health))
       .finally(() => {
         this.#checking = null;
@@ -205,13 +268,36 @@ export class Engine {
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelLook();
+    this.#standings.close();
+    this.#prober.close();
     await this.#client.close();
   }
 
-  async #askHealth(): Promise<Health> {
-    const reply = await this.#client.get('/health', HEALTH_TIMEOUT_MS);
-    const raced = reply.kind === 'broken' && reply.broken === 'raced';
-    return healthOf(raced ? await this.#client.get('/health', HEALTH_TIMEOUT_MS) : reply);
+  /** Whether a small request of our own is answered; `false` also when one was sent just now. */
+  async #proof(): Promise<boolean> {
+    const nowMs = this.#options.clock.nowMs();
+    if (this.#closed || this.models.length === 0 || nowMs - this.#provedAtMs < PROOF_INTERVAL_MS)
+      return false;
+    this.#provedAtMs = nowMs;
+    const { outcome } = await this.#prober.any(this.#lastTarget, this.models);
+    if (outcome === 'passed') this.#healthRoute.passed();
+    return outcome === 'passed';
+  }
+
+  /** While few failures are behind it, requests of our own show whether the engine works again, not items. */
+  async #prove(): Promise<void> {
+    if (this.#proving || this.#closed) return;
+    this.#proving = true;
+    this.#apply({ type: 'sent' });
+    const result = await this.#prober.any(this.#lastTarget, this.models);
+    this.#proving = false;
+    if (this.#closed) return;
+    const works = result.outcome === 'passed' || isRefusal(result);
+    if (works) this.#apply({ type: 'proved' });
+    else if (result.outcome === 'failed' && result.failure.code === 'engine_overloaded') {
+      this.#apply({ type: 'unsettled' });
+    } else this.#apply({ type: 'failure', inFlight: this.load.inFlight });
+    this.#options.onChange();
   }
 
   async #failed(
@@ -224,7 +310,8 @@ export class Engine {
     const health = TRANSPORT_FAILURES.has(verdict.code) ? await this.checkHealth() : this.#health;
     const dead = health === 'dead';
     const interrupted = verdict.broken !== null && verdict.broken !== 'refused';
-    const opened = !trial && (wasOpen || this.#breaker.kind === 'open');
+    const held = !trial || isYoung(this.#breaker, this.#options.clock.nowMs());
+    const opened = held && (wasOpen || this.#breaker.kind === 'open');
     return { excused: dead || opened, engineDied: dead && interrupted };
   }
 
@@ -232,6 +319,9 @@ export class Engine {
     const before = this.#breaker;
     this.#breaker = applyBreaker(before, event, this.#options.clock.nowMs());
     if (this.#breaker.kind === before.kind) return;
+    if (this.#breaker.kind === 'half_open' && isYoung(this.#breaker, this.#options.clock.nowMs())) {
+      if (this.#lastTarget !== null && this.#prober.forTarget(this.#lastTarget) !== null) void this.#prove();
+    }
     const fields = { engine: this.url, failures: before.kind === 'closed' ? before.failures + 1 : undefined };
     if (this.#breaker.kind === 'open' && before.kind === 'closed') {
       this.#options.logger.warn(
@@ -262,7 +352,11 @@ export class Engine {
 
   #problem(): string | null {
     if (this.models.length === 0) return `no engine answers at ${this.url}`;
-    if (this.#breaker.kind === 'closed') return null;
+    if (this.#breaker.kind === 'closed') {
+      const [failing] = this.#standings.failing;
+      if (failing === undefined || failing.standing.last === null) return null;
+      return `the engine at ${this.url} ${refusalText(failing.target, failing.standing.last)}`;
+    }
     if (this.#health === 'dead') return `the engine at ${this.url} is gone`;
     return this.#health === 'silent'
       ? `the engine at ${this.url} does not answer`
@@ -296,30 +390,33 @@ export class Engine {
     const before = this.load.window;
     const [health] = await Promise.all([this.checkHealth(), this.load.steered ? this.#readGauges() : null]);
     if (health === 'alive') this.load.tick();
+    else if (this.#breaker.kind === 'open' && (await this.#proof())) {
+      this.#health = 'alive';
+      this.#awaySinceMs = null;
+      this.#apply({ type: 'proved' });
+    }
+    await this.#relist();
     if (this.load.window > before) this.#options.onChange();
   }
 
+  /** Engines lose models, get others, load adapters: their list is read again all the time. */
+  async #relist(): Promise<void> {
+    const { clock, listModels, logger, onModels } = this.#options;
+    const nowMs = clock.nowMs();
+    if (this.#health !== 'alive' || nowMs - this.#listedAtMs < LIST_INTERVAL_MS) return;
+    this.#listedAtMs = nowMs;
+    const models = await listModels();
+    if (models === null || this.#closed) return;
+    const changes = changesOfModels(this.models, models);
+    if (changes === null) return;
+    this.models = models;
+    logger.warn({ engine: this.url }, `engine ${this.url} ${changes}`);
+    onModels();
+    this.#options.onChange();
+  }
+
   async #readGauges(): Promise<void> {
-    this.#metricsIn -= 1;
-    if (this.#metricsIn > 0) return;
-    if (this.#llamaCpp && this.#slots === null) this.#slots = await this.#readSlots();
-    const reply = await this.#client.get('/metrics', METRICS_TIMEOUT_MS);
-    if (reply.kind !== 'answer') return;
-    const gauges = reply.status === 200 ? parseGauges(reply.body.toString('utf8'), this.#slots) : null;
-    this.load.observe(gauges, reply.ms);
-    this.#metricsIn = gauges === null ? METRICS_AGAIN_LOOKS : 0;
+    const read = await this.#gauges.read();
+    if (read !== null) this.load.observe(read.gauges, read.ms);
   }
-
-  async #readSlots(): Promise<number | null> {
-    const reply = await this.#client.get('/props', METRICS_TIMEOUT_MS);
-    const props = reply.kind === 'answer' ? parseJsonObject(reply.body.toString('utf8')) : null;
-    const slots = isJsonObject(props) ? props.total_slots : null;
-    return typeof slots === 'number' && slots > 0 ? slots : null;
-  }
-}
-
-/** vLLM answers 503 when its engine is dead, llama.cpp while it loads; a server without the route is there all the same. */
-function healthOf(reply: EngineReply): Health {
-  if (reply.kind === 'answer') return reply.status >= 500 ? 'dead' : 'alive';
-  return reply.kind === 'broken' ? 'dead' : 'silent';
 }

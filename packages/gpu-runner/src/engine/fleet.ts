@@ -10,11 +10,16 @@ import { normalizeEngineUrl } from './url.js';
 export interface FleetOptions {
   readonly config: RunnerConfig;
   readonly clock: Clock;
+  readonly random: () => number;
   readonly logger: RunnerLogger;
   /** Engines may take more or less than before. */
   readonly onChange: () => void;
   /** An engine came into use. */
   readonly onEngine: (engine: Engine) => void;
+  /** An engine in use has other models than before. */
+  readonly onModels: () => void;
+  /** An engine fails everything for some model. */
+  readonly onFailing: (engine: Engine) => void;
   /** The command line of an engine that is launched, without keys. */
   readonly onLaunch: (command: string) => void;
 }
@@ -38,7 +43,7 @@ export class EngineFleet {
   private constructor(options: FleetOptions, launcher: EngineLauncher | null, urls: readonly string[]) {
     this.#options = options;
     this.#launcher = launcher;
-    const { config, clock, logger, onChange } = options;
+    const { config, clock, random, logger, onChange, onModels, onFailing } = options;
     this.engines = urls.map(
       (url, index) =>
         new Engine({
@@ -46,6 +51,11 @@ export class EngineFleet {
           url,
           apiKey: config.engineApiKey,
           limits: config,
+          healthPath: config.engineHealthPath,
+          elsewhere: (model) => this.#servesElsewhere(url, model),
+          onModels,
+          onFailing,
+          random,
           listModels: () => this.#listModels(url),
           clock,
           logger,
@@ -111,6 +121,10 @@ export class EngineFleet {
     await sleep(clock, waitMs, this.#stopping.signal);
     const [trouble] = troubles.values();
     throw trouble ?? new RunnerError('engine_unavailable', 'no engine answered in time');
+  }
+
+  #servesElsewhere(url: string, model: string): boolean {
+    return this.engines.some((engine) => engine.url !== url && engine.capacityFor(model) > 0);
   }
 
   #discover(url: string, signal: AbortSignal): Promise<EngineInfo> {

@@ -1,8 +1,10 @@
-import { FAILURE_RULES, type FailureCode, newId } from '@batch-infer/contracts';
+import { FAILURE_RULES, newId } from '@batch-infer/contracts';
 import type { Clock } from '../clock.js';
 import { classify, type Failure, type Success, type Verdict } from '../engine/classify.js';
-import type { Blame, Engine } from '../engine/engine.js';
+import type { Engine } from '../engine/engine.js';
+import type { Blame, Judgement, Sent } from '../engine/judgement.js';
 import type { EngineReply } from '../engine/reply.js';
+import type { Decided } from '../engine/standing.js';
 import type { RunnerStats } from '../stats.js';
 import type { WorkItem } from '../work/item.js';
 import { homeOf, prefixKeyOf } from '../work/prefix-key.js';
@@ -30,8 +32,14 @@ interface Attempt {
   readonly engine: Engine;
   readonly ms: number;
   readonly requestId: string;
-  /** It was to show whether the engine works again. */
-  readonly trial: boolean;
+  readonly sent: Sent;
+}
+
+interface FailedAttempt {
+  readonly attempt: Attempt;
+  readonly verdict: Failure;
+  readonly judgement: Judgement;
+  readonly repeated: boolean;
 }
 
 interface Charge {
@@ -40,7 +48,10 @@ interface Charge {
   readonly repeated: boolean;
 }
 
-interface ModelLane {
+/** Items of one model and one route: an engine may fail one of these and take the other. */
+interface Lane {
+  readonly model: string;
+  readonly path: string;
   readonly queue: WorkQueue<WorkItem>;
   /** Items that two engines died under: each runs with an engine for itself. */
   readonly alone: WorkItem[];
@@ -50,11 +61,13 @@ interface ModelLane {
 
 /** Failures of other items in a row, after which an item is not given up: the engine is more likely to blame. */
 const SUSPICIOUS_FAILURES = 2;
+/** An item whose failure was not its own is sent again within this time. */
+const DOUBT_MS = 300;
 
 /** Sends items to engines as their windows have room, and brings each one to an outcome. */
 export class Dispatcher {
   readonly #options: DispatcherOptions;
-  readonly #lanes = new Map<string, ModelLane>();
+  readonly #lanes = new Map<string, Lane>();
   readonly #noise = new NoiseMeter();
   readonly #expected = new ExpectedOutput();
   /** Items charged since an engine's last success: given back when its breaker opens. */
@@ -70,7 +83,7 @@ export class Dispatcher {
 
   enqueue(item: WorkItem): void {
     const { model, job_id: jobId } = item.run.lease;
-    const lane = this.#lane(model);
+    const lane = this.#lane(item);
     item.tokens = this.#expected.costOf(jobId, item.body.length);
     if (item.history.deaths >= DEATHS_BEFORE_ALONE) lane.alone.push(item);
     else lane.queue.push(item, this.#homeOf(item, model));
@@ -80,7 +93,7 @@ export class Dispatcher {
   #homeOf(item: WorkItem, model: string): string {
     const { engines } = this.#options;
     if (engines.length === 1) return engines[0]?.url ?? '';
-    const [first, ...others] = engines.filter((one) => one.serves(model) && one.capacity > 0);
+    const [first, ...others] = engines.filter((one) => one.capacityFor(model) > 0);
     if (first === undefined || others.length === 0) return first?.url ?? '';
     item.prefixKey = prefixKeyOf(item.body);
     return (
@@ -93,20 +106,27 @@ export class Dispatcher {
 
   /** Items of a model that could be sent at once, and those that wait for a next attempt. */
   held(model: string): { ready: number; delayed: number } {
-    const lane = this.#lanes.get(model);
-    return lane === undefined ? { ready: 0, delayed: 0 } : { ready: lane.queue.size, delayed: lane.delayed };
+    const held = { ready: 0, delayed: 0 };
+    for (const lane of this.#lanes.values()) {
+      if (lane.model !== model) continue;
+      held.ready += lane.queue.size;
+      held.delayed += lane.delayed;
+    }
+    return held;
   }
 
   /** Takes out everything of a shard that is not in flight. */
   dropWaiting(run: ShardRun): void {
-    const lane = this.#lane(run.lease.model);
-    lane.queue.remove(run);
-    lane.alone.splice(0, lane.alone.length, ...lane.alone.filter((item) => item.run !== run));
+    for (const lane of this.#lanes.values()) {
+      if (lane.model !== run.lease.model) continue;
+      lane.queue.remove(run);
+      lane.alone.splice(0, lane.alone.length, ...lane.alone.filter((item) => item.run !== run));
+    }
     for (const item of run.items) {
       if (item.cancelDelay === null) continue;
       item.cancelDelay();
       item.cancelDelay = null;
-      lane.delayed -= 1;
+      this.#lane(item).delayed -= 1;
     }
   }
 
@@ -135,9 +155,9 @@ export class Dispatcher {
     for (let started = true; started; ) {
       started = false;
       // One item of each model in turn: models that share an engine share its window.
-      for (const [model, lane] of this.#lanes) {
+      for (const lane of this.#lanes.values()) {
         if (lane.queue.size === 0) continue;
-        const engine = pickEngine(engines, model);
+        const engine = pickEngine(engines, lane);
         const item = engine === null ? null : lane.queue.take(engine.url, engine.onTrial);
         if (engine === null || item === null) continue;
         this.#send(item, engine);
@@ -148,12 +168,12 @@ export class Dispatcher {
 
   /** Starts an item that needs an engine for itself; the answer is the engine that is being emptied for one. */
   #startAlone(): Engine | null {
-    for (const [model, lane] of this.#lanes) {
+    for (const lane of this.#lanes.values()) {
       const [item] = lane.alone;
       if (item === undefined) continue;
-      const engine = this.#options.engines.find((one) => one.serves(model) && one.capacity > 0);
+      const engine = this.#options.engines.find((one) => one.capacityFor(lane.model) > 0);
       if (engine === undefined) continue;
-      if (engine.load.inFlight > 0 || engine.free === 0) return engine;
+      if (engine.load.inFlight > 0 || engine.roomFor(lane) === 0) return engine;
       lane.alone.shift();
       this.#send(item, engine);
       engine.exclusive = true;
@@ -169,28 +189,30 @@ export class Dispatcher {
     if (remainingMs <= 0) return;
     const timeoutMs = Math.min(lease.item_timeout_ms, remainingMs);
     const requestId = newId('req');
-    const { call, trial } = engine.send({ path: item.path, body: item.body, requestId, timeoutMs });
+    const request = { path: item.path, body: item.body, requestId, timeoutMs };
+    const sent = engine.send(request, lease.model);
+    const { call } = sent;
     item.call = call;
     engine.load.outstandingTokens += item.tokens;
     void judged(item.path, call.reply).then(({ reply, verdict }) => {
       item.call = null;
       const expired = reply.kind === 'timeout' && timeoutMs < lease.item_timeout_ms;
-      this.#answered({ item, engine, ms: reply.ms, requestId, trial }, expired ? null : verdict);
+      this.#answered({ item, engine, ms: reply.ms, requestId, sent }, expired ? null : verdict);
     });
   }
 
   #answered(attempt: Attempt, verdict: Verdict | null): void {
-    const { item, engine, ms, trial } = attempt;
+    const { item, engine, ms, sent } = attempt;
     engine.exclusive = false;
     engine.load.outstandingTokens -= item.tokens;
     const { stats } = this.#options;
     const repeated = this.#repeated(item);
     stats.attempts += 1;
     stats.attemptMs += ms;
-    const judging = engine.received(verdict, { trial, repeated });
+    const judgement = engine.received(verdict, sent, { what: item, repeated });
     if (verdict !== null && isAlive(item.run)) {
       if (verdict.ok) this.#succeeded(attempt, verdict);
-      else void this.#judge({ attempt, verdict, judging, repeated });
+      else void this.#judge({ attempt, verdict, judgement, repeated });
     }
     // Its place is free already, whatever is found out about a failure.
     this.fill();
@@ -215,47 +237,29 @@ export class Dispatcher {
     this.#end({ item, verdict, attempts, ms, requestId });
   }
 
-  async #judge(params: {
-    readonly attempt: Attempt;
-    readonly verdict: Failure;
-    readonly judging: Promise<Blame>;
-    readonly repeated: boolean;
-  }): Promise<void> {
-    const { attempt, verdict, judging, repeated } = params;
-    const { item, engine } = attempt;
+  async #judge(params: FailedAttempt): Promise<void> {
+    const { attempt, verdict, judgement } = params;
     this.#options.stats.countFailure(verdict.code);
-    const [blame, lost] = await Promise.all([judging, this.#modelLost(verdict, item, engine)]);
+    const blame = await judgement.blame;
     // Judging may have taken a look at the engine's health: the shard may be gone by now.
-    if (isAlive(item.run)) {
-      if (lost) this.#again(item, 0);
-      else this.#failed(attempt, verdict, blame, repeated);
-    }
+    if (isAlive(attempt.item.run)) await this.#failed(params, blame);
     this.fill();
   }
 
-  /** The engine has lost the model, and another one has it: a matter of routing, not of the item. */
-  async #modelLost(verdict: Failure, item: WorkItem, engine: Engine): Promise<boolean> {
-    if (verdict.code !== 'model_not_found') return false;
-    const { model } = item.run.lease;
-    const others = this.#options.engines.some((one) => one !== engine && one.serves(model));
-    if (!others || !(await engine.hasLost(model))) return false;
-    engine.drop(model);
-    return true;
-  }
-
-  #failed(attempt: Attempt, judged: Failure, blame: Blame, repeated: boolean): void {
-    const { item, engine, ms, requestId, trial } = attempt;
+  async #failed(
+    { attempt, verdict: judged, judgement, repeated }: FailedAttempt,
+    blame: Blame,
+  ): Promise<void> {
+    const { item, engine, ms, requestId, sent } = attempt;
     if (judged.broken === 'raced' && !item.raced && !blame.engineDied) {
       // The engine closed an idle connection just then: it never saw the request.
       item.raced = true;
       this.#again(item, 0);
       return;
     }
-    // A refusal shows an engine at work.
-    if (FAILURE_RULES[judged.code].retry === 'final') this.#streaks.delete(engine);
-    const excused = blame.excused || (!trial && this.#suspicious(item, engine, judged.code));
+    const excused = blame.excused || (!sent.trial && this.#suspicious(item, engine, judged));
     const verdict = excused ? judged : unexcused(judged);
-    if (blame.excused) this.#giveBack(engine);
+    if (blame.excused) this.forgive(engine);
     const decision = decideRetry({
       code: verdict.code,
       history: item.history,
@@ -275,16 +279,28 @@ export class Dispatcher {
       this.#again(item, decision.delayMs);
       return;
     }
+    // It would end here, unless its answer is the engine's state and not its own.
+    const meaning: Decided = blame.engineDied ? 'item' : ((await judgement.meaning?.(item.doubts)) ?? 'item');
+    if (!isAlive(item.run)) return;
+    if (meaning !== 'item') {
+      if (meaning === 'engine') this.forgive(engine);
+      else item.doubts += 1;
+      this.#again(item, this.#options.random() * DOUBT_MS);
+      return;
+    }
+    // A refusal shows an engine at work.
+    if (FAILURE_RULES[judged.code].retry === 'final') this.#streaks.delete(engine);
     this.#noise.record({ succeeded: false, failures: decision.attempts });
     this.#options.stats.failed += 1;
     this.#end({ item, verdict, attempts: decision.attempts, ms, requestId });
   }
 
-  /** True when it would be this item's last chance, but the engine has been failing others too. */
-  #suspicious(item: WorkItem, engine: Engine, code: FailureCode): boolean {
+  /** True when it would be this item's last chance, and no answer tells why, but the engine has been failing others too. */
+  #suspicious(item: WorkItem, engine: Engine, { code, status }: Failure): boolean {
     const { history, run } = item;
     if (
       FAILURE_RULES[code].retry !== 'charged' ||
+      status !== 0 ||
       engine.onTrial ||
       history.charged + 1 < run.lease.max_attempts
     )
@@ -307,7 +323,7 @@ export class Dispatcher {
   }
 
   /** The engine turned out to be down: what was charged while it went down was not the items' fault. */
-  #giveBack(engine: Engine): void {
+  forgive(engine: Engine): void {
     for (const { item } of this.#streakOf(engine)) {
       item.history = { ...item.history, charged: Math.max(0, item.history.charged - 1) };
     }
@@ -316,7 +332,7 @@ export class Dispatcher {
 
   #again(item: WorkItem, delayMs: number): void {
     if (item.run.phase !== 'open') return;
-    const lane = this.#lane(item.run.lease.model);
+    const lane = this.#lane(item);
     const requeue = () => {
       if (item.history.deaths >= DEATHS_BEFORE_ALONE) lane.alone.push(item);
       else lane.queue.pushRetry(item);
@@ -352,13 +368,15 @@ export class Dispatcher {
     if (run.undecided === 0) void run.settler.flush();
   }
 
-  #lane(model: string): ModelLane {
-    let lane = this.#lanes.get(model);
+  #lane({ path, run }: Pick<WorkItem, 'path' | 'run'>): Lane {
+    const { model } = run.lease;
+    const key = `${path} ${model}`;
+    let lane = this.#lanes.get(key);
     if (lane === undefined) {
       const { clock, itemsPerSecond } = this.#options;
       const queue = new WorkQueue<WorkItem>({ nowMs: () => clock.nowMs(), itemsPerSecond });
-      lane = { queue, alone: [], delayed: 0 };
-      this.#lanes.set(model, lane);
+      lane = { model, path, queue, alone: [], delayed: 0 };
+      this.#lanes.set(key, lane);
     }
     return lane;
   }

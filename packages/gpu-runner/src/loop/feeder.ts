@@ -155,8 +155,9 @@ export class Feeder {
     let capacity = 0;
     let free = 0;
     for (const engine of engines) {
-      if (!group.models.some((model) => engine.serves(model))) continue;
-      capacity += engine.capacity;
+      const capacities = group.models.map((model) => engine.capacityFor(model));
+      if (Math.max(...capacities) <= 0) continue;
+      capacity += Math.max(...capacities);
       free += engine.free;
     }
     if (capacity === 0) return 0;

@@ -1,18 +1,19 @@
+import type { Target } from '../engine/prober.js';
+
 /** What a choice needs to know of an engine. */
 export interface PickableEngine {
-  readonly free: number;
   readonly load: { readonly inFlight: number; readonly outstandingTokens: number };
-  serves(model: string): boolean;
+  roomFor(target: Target): number;
 }
 
 /**
- * The engine for the next item of a model: among those that have room, the one with the fewest tokens outstanding, then
+ * The engine for the next item of a route and model: among those that have room, the one with the fewest tokens outstanding, then
  * with the fewest requests, then the earlier one; `null` when none has room. Which item it gets is the queue's to say.
  */
-export function pickEngine<E extends PickableEngine>(engines: readonly E[], model: string): E | null {
+export function pickEngine<E extends PickableEngine>(engines: readonly E[], target: Target): E | null {
   let best: E | null = null;
   for (const engine of engines) {
-    if (engine.free <= 0 || !engine.serves(model)) continue;
+    if (engine.roomFor(target) <= 0) continue;
     if (best === null || isLess(engine.load, best.load)) best = engine;
   }
   return best;

@@ -94,6 +94,7 @@ function takeLine(options: ReadOptions, position: number, bytes: Buffer): void {
     prefixKey: 0,
     history,
     raced: false,
+    doubts: 0,
     answersAtFailure: null,
     call: null,
     cancelDelay: null,

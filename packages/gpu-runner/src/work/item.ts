@@ -18,6 +18,8 @@ export interface WorkItem {
   history: AttemptHistory;
   /** True after a request was lost to a closing connection and sent again at once; done once only. */
   raced: boolean;
+  /** Times that it was sent again because the moment of its failure was doubtful. */
+  doubts: number;
   /** How many answers this runner had seen when the item first failed; `null` before that. */
   answersAtFailure: number | null;
   /** The attempt under way. */

@@ -218,7 +218,11 @@ export class Engine {
     switch (action.kind) {
       case 'status':
         if (action.at === 'completion') return false;
-        this.#fail(flight, statusFault(flight.request.path, action.status), action.retryAfterSeconds);
+        this.#fail(
+          flight,
+          statusFault(flight.request.path, action.status, action.body),
+          action.retryAfterSeconds,
+        );
         return true;
       case 'reset':
         if (action.at === 'completion') return false;
@@ -241,7 +245,7 @@ export class Engine {
     const { action, request, response } = flight;
     switch (action?.kind) {
       case 'status':
-        this.#fail(flight, statusFault(request.path, action.status), action.retryAfterSeconds);
+        this.#fail(flight, statusFault(request.path, action.status, action.body), action.retryAfterSeconds);
         break;
       case 'reset':
         this.#reset(flight);

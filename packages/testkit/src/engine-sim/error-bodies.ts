@@ -79,8 +79,9 @@ const STATUS_TEXTS: ReadonlyMap<number, readonly [type: string, message: string]
   ],
 ]);
 
-/** The answer of a `status` fault, and of the queue cap (503). */
-export function statusFault(path: string, status: number): ErrorAnswer {
+/** The answer of a `status` fault, and of the queue cap (503). `body`: other words than the engine's own. */
+export function statusFault(path: string, status: number, body?: string): ErrorAnswer {
+  if (body !== undefined) return { status, body };
   const [type, message] = STATUS_TEXTS.get(status) ?? ['InternalServerError', `Simulated failure ${status}.`];
   return errorAnswer(path, { status, type, message });
 }

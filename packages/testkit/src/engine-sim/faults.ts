@@ -22,6 +22,8 @@ export type FaultAction =
       readonly status: number;
       /** Sent as `Retry-After`. */
       readonly retryAfterSeconds?: number;
+      /** The whole body, of whatever type; default: an error as the engine words it. */
+      readonly body?: string;
       readonly at?: 'arrival' | 'completion';
     }
   /** The connection is reset. */
