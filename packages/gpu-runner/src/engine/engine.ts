@@ -352,15 +352,14 @@ export class Engine {
 
   #problem(): string | null {
     if (this.models.length === 0) return `no engine answers at ${this.url}`;
-    if (this.#breaker.kind === 'closed') {
-      const [failing] = this.#standings.failing;
-      if (failing === undefined || failing.standing.last === null) return null;
-      return `the engine at ${this.url} ${refusalText(failing.target, failing.standing.last)}`;
-    }
-    if (this.#health === 'dead') return `the engine at ${this.url} is gone`;
-    return this.#health === 'silent'
-      ? `the engine at ${this.url} does not answer`
-      : `the engine at ${this.url} fails every request`;
+    const closed = this.#breaker.kind === 'closed';
+    if (!closed && this.#health === 'dead') return `the engine at ${this.url} is gone`;
+    if (!closed && this.#health === 'silent') return `the engine at ${this.url} does not answer`;
+    const [failing] = this.#standings.failing;
+    const target = failing?.target ?? (closed ? null : this.#lastTarget);
+    const last = target === null ? null : this.#standings.of(target).last;
+    if (target !== null && last !== null) return `the engine at ${this.url} ${refusalText(target, last)}`;
+    return closed ? null : `the engine at ${this.url} fails every request`;
   }
 
   #scheduleSoon(): void {
