@@ -169,6 +169,8 @@ export const renewResponse = z.object({
       /** `held`: goes on for `lease_ms`; `lost`: drop everything; `stop`: settle what is done, abort the rest, release. */
       status: z.enum(['held', 'lost', 'stop']),
       lease_ms: z.int(),
+      /** Time left until the job expires now: it may have been extended. Of leases that are held. */
+      remaining_ms: z.number().optional(),
     }),
   ),
 });

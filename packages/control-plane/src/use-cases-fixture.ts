@@ -190,7 +190,7 @@ export async function openUseCases(
     return (await ledger.getJob(job)) ?? created.record;
   }
 
-  const claim = new ClaimShard(ledger, clock, config, signals, metrics);
+  const claim = new ClaimShard(ledger, clock, config, signals, metrics, silentLogger());
 
   return {
     config,

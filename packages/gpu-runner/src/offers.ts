@@ -1,6 +1,7 @@
 import type { OfferSubscriber } from '@batch-infer/transport';
 import type { RunnerConfig } from './config.js';
 import { RunnerError } from './errors.js';
+import type { RunnerLogger } from './logger.js';
 
 export interface OfferSource {
   readonly config: RunnerConfig;
@@ -9,6 +10,7 @@ export interface OfferSource {
   readonly transport: 'direct' | 'kafka';
   /** Shards worth asking for at once. */
   readonly wantedOffers: () => number;
+  readonly logger: RunnerLogger;
 }
 
 /**
@@ -16,7 +18,7 @@ export interface OfferSource {
  * @throws {RunnerError} `transport_mismatch`, `invalid_config`.
  */
 export async function openOfferSubscriber(source: OfferSource): Promise<OfferSubscriber> {
-  const { config, runnerId, transport, wantedOffers } = source;
+  const { config, runnerId, transport, wantedOffers, logger } = source;
   if (transport === 'kafka') {
     if (config.kafkaBrokers.length === 0) {
       const next = 'give --kafka-brokers HOST:PORT,… or BATCH_INFER_KAFKA_BROKERS';
@@ -31,7 +33,7 @@ export async function openOfferSubscriber(source: OfferSource): Promise<OfferSub
         brokers: config.kafkaBrokers,
         clientId: runnerId,
       });
-      return createKafkaSubscriber({ options });
+      return createKafkaSubscriber({ options, logger });
     } catch (error) {
       throw new RunnerError('invalid_config', error instanceof Error ? error.message : String(error), error);
     }

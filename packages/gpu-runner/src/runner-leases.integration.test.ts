@@ -122,14 +122,24 @@ describe('the end of a lease', () => {
     expect(engine.stats().received).toBe(300);
   });
 
-  test('items that outlive their job are left to the control plane', async () => {
+  test('items that outlive their job go on until the control plane, whose clock decides, ends it', async () => {
     const engine = await sim({ serviceTimeMs: 60_000 });
     const server = await controlPlane();
-    const jobId = server.addJob({ lines: chatLines(5), remainingMs: 300 });
+    const jobId = server.addJob({ lines: chatLines(5), remainingMs: 0 });
     await runner({ server: server.url, engineUrl: [engine.url] });
-    await until(() => engine.stats().aborted === 5, 'the requests are aborted');
-    expect(server.ended(jobId)).toBe(0);
+    await until(() => engine.stats().received === 5, 'the requests are sent');
     server.stop(jobId);
+    await until(() => engine.stats().aborted === 5, 'the requests are aborted');
     await until(() => server.releases.length === 1, 'the shard is given back');
+    expect(server.ended(jobId)).toBe(0);
+  });
+
+  test('a job that was extended is run to its end, whatever the lease said at first', async () => {
+    const engine = await sim({ serviceTimeMs: 40 });
+    const server = await controlPlane();
+    const jobId = server.addJob({ lines: chatLines(40), remainingMs: 50 });
+    await runner({ server: server.url, engineUrl: [engine.url], window: 4 });
+    await until(() => server.ended(jobId) === 40, 'all items ended');
+    expect(engine.stats().received).toBe(40);
   });
 });

@@ -151,6 +151,7 @@ class RunnerProcess implements Runner {
       runnerId: this.runnerId,
       transport: welcome.transport,
       wantedOffers: () => this.#feeder?.wantedOffers ?? 1,
+      logger: this.#logger,
     });
     this.#feeder = new Feeder({
       engines: fleet.engines,

@@ -1,5 +1,6 @@
 import { maskFromBase64, positionsOf } from '@batch-infer/contracts';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { StoreUnavailableError } from '../ports/outage.js';
 import { chunks, openUseCases, reportOf, segmentOf, type UseCases } from '../use-cases-fixture.js';
 
 let cases: UseCases;
@@ -310,6 +311,23 @@ describe('I7: a claim that cannot be judged now is busy, never refused', () => {
     const { offer } = await offerOf({ items: 1 });
     await cases.ledger.close();
     const answer = await cases.claim.run({ runner_id: 'r', shard_id: offer.shard_id, epoch: offer.epoch });
+    expect(answer).toMatchObject({ outcome: 'busy' });
+    await cases.close();
+    cases = await openUseCases();
+  });
+
+  it('forgets an offer whose claim fails for a reason of its own, so that the lane goes on', async () => {
+    const { offer } = await offerOf({ items: 1 });
+    vi.spyOn(cases.ledger, 'claimShard').mockRejectedValue(new TypeError('a row that cannot be read'));
+    const outcomes: string[] = [];
+    for (let times = 0; times < 4; times += 1) {
+      const claim = { runner_id: 'r', shard_id: offer.shard_id, epoch: offer.epoch };
+      outcomes.push((await cases.claim.run(claim)).outcome);
+    }
+    expect(outcomes).toEqual(['busy', 'busy', 'refused', 'refused']);
+    const unavailable = new StoreUnavailableError('away');
+    vi.spyOn(cases.ledger, 'claimShard').mockRejectedValue(unavailable);
+    const answer = await cases.claim.run({ runner_id: 'r', shard_id: 'shard_other', epoch: 0 });
     expect(answer).toMatchObject({ outcome: 'busy' });
     await cases.close();
     cases = await openUseCases();

@@ -45,11 +45,17 @@ export class RenewLeases {
       leaseMs,
       nowMs,
     });
-    const statuses = new Map(renewed.map(({ shardId, epoch, status }) => [`${shardId} ${epoch}`, status]));
+    const known = new Map(renewed.map((lease) => [`${lease.shardId} ${lease.epoch}`, lease]));
     return {
       leases: leases.map(({ shard_id, epoch }) => {
-        const status = statuses.get(`${shard_id} ${epoch}`) ?? 'lost';
-        return { shard_id, epoch, status, lease_ms: status === 'lost' ? 0 : leaseMs };
+        const { status = 'lost', expiresAtMs } = known.get(`${shard_id} ${epoch}`) ?? {};
+        return {
+          shard_id,
+          epoch,
+          status,
+          lease_ms: status === 'lost' ? 0 : leaseMs,
+          ...(expiresAtMs === undefined ? {} : { remaining_ms: Math.max(0, expiresAtMs - nowMs) }),
+        };
       }),
     };
   }

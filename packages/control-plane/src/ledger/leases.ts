@@ -1,5 +1,5 @@
 import type { ExpressionBuilder } from 'kysely';
-import type { Ledger } from '../ports/ledger.js';
+import type { Ledger, RenewedLease } from '../ports/ledger.js';
 import type { ShardRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
 import { lockJobAndShard } from './jobs.js';
@@ -20,15 +20,18 @@ export async function claimShard(
     if (job.state !== 'queued' && job.state !== 'running') return { outcome: 'refused', reason: 'ended' };
     // For good: after the resume its shards are offered again. A busy answer would keep the lane waiting.
     if (job.paused_at !== null) return { outcome: 'refused', reason: 'stale' };
-    if (!CLAIMABLE.includes(shard.state) || shard.epoch !== params.epoch) {
+    // The answer to the first claim was lost: the lease that its runner was given is the one that it asks for.
+    const isRepeated =
+      shard.state === 'leased' && shard.runner_id === params.runnerId && shard.epoch === params.epoch + 1;
+    if (!isRepeated && (!CLAIMABLE.includes(shard.state) || shard.epoch !== params.epoch)) {
       return { outcome: 'refused', reason: 'stale' };
     }
     const lease = {
       state: 'leased',
-      epoch: shard.epoch + 1,
+      epoch: params.epoch + 1,
       runner_id: params.runnerId,
       lease_until: params.nowMs + params.leaseMs,
-      leased_at: params.nowMs,
+      leased_at: isRepeated ? shard.leased_at : params.nowMs,
     } as const;
     await session.db.updateTable('shard').set(lease).where('id', '=', shard.id).execute();
     const progress = {
@@ -85,25 +88,26 @@ export async function renewLeases(
       .where(mine)
       .returning(['id', 'epoch', 'job_id'])
       .execute();
-    const stopping = await stoppingJobs(session, [...new Set(renewed.map((shard) => shard.job_id))]);
+    const jobs = await jobsOf(session, [...new Set(renewed.map((shard) => shard.job_id))]);
     const byId = new Map(renewed.map((shard) => [shard.id, shard]));
-    return leases.map(({ shardId, epoch }) => {
+    return leases.map(({ shardId, epoch }): RenewedLease => {
       const shard = byId.get(shardId);
-      if (shard === undefined || shard.epoch !== epoch) return { shardId, epoch, status: 'lost' as const };
-      return { shardId, epoch, status: stopping.has(shard.job_id) ? ('stop' as const) : ('held' as const) };
+      const job = shard === undefined ? undefined : jobs.get(shard.job_id);
+      if (shard?.epoch !== epoch || job === undefined) return { shardId, epoch, status: 'lost' };
+      const goesOn = job.state === 'running' && job.paused_at === null;
+      return { shardId, epoch, status: goesOn ? 'held' : 'stop', expiresAtMs: job.expires_at };
     });
   });
 }
 
-async function stoppingJobs({ db }: Session, jobIds: readonly string[]): Promise<Set<string>> {
-  if (jobIds.length === 0) return new Set();
+async function jobsOf({ db }: Session, jobIds: readonly string[]) {
+  if (jobIds.length === 0) return new Map<string, never>();
   const rows = await db
     .selectFrom('job')
-    .select('id')
+    .select(['id', 'state', 'paused_at', 'expires_at'])
     .where('id', 'in', jobIds)
-    .where((job) => job.or([job('state', '!=', 'running'), job('paused_at', 'is not', null)]))
     .execute();
-  return new Set(rows.map((row) => row.id));
+  return new Map(rows.map((row) => [row.id, row]));
 }
 
 export async function releaseShard(

@@ -10,6 +10,7 @@ import { leasesConformance } from './leases-conformance.js';
 import { planConformance } from './plan-conformance.js';
 import { randomConformance } from './random-conformance.js';
 import { readsConformance } from './reads-conformance.js';
+import { repeatedClaimsConformance } from './repeated-claims-conformance.js';
 import { requestBudgetConformance } from './request-budget-conformance.js';
 import { retryConformance } from './retry-conformance.js';
 import { reuseConformance } from './reuse-conformance.js';
@@ -34,6 +35,7 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness, histori
 
     createConformance(() => world);
     leasesConformance(() => world);
+    repeatedClaimsConformance(() => world);
     expiryConformance(() => world);
     endingConformance(() => world);
     retryConformance(() => world);

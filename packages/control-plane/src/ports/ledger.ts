@@ -217,7 +217,7 @@ export interface Ledger
     leases: readonly { shardId: string; epoch: number }[];
     leaseMs: number;
     nowMs: number;
-  }): Promise<{ shardId: string; epoch: number; status: 'held' | 'lost' | 'stop' }[]>;
+  }): Promise<RenewedLease[]>;
   /**
    * Merges the outcomes of a segment whose object is already stored. Items that had ended are left as they are. When
    * nothing is new, no segment row is written and the answer counts all as repeated. The last item of the last shard
@@ -306,6 +306,14 @@ export interface Ledger
   forgetIdempotency(params: { explicitBeforeMs: number; implicitBeforeMs: number }): Promise<void>;
   /** Ready and leased shards, by lane; with `models` only of their lanes. */
   backlog(params?: { models?: readonly string[] }): Promise<LaneBacklog[]>;
+}
+
+export interface RenewedLease {
+  readonly shardId: string;
+  readonly epoch: number;
+  readonly status: 'held' | 'lost' | 'stop';
+  /** When its job expires; absent for a lost lease. */
+  readonly expiresAtMs?: number;
 }
 
 export interface LaneBacklog {

@@ -45,7 +45,7 @@ export class Metrics {
   });
   readonly claims = new Counter({
     name: 'batch_infer_claims_total',
-    help: 'Claims by outcome: claimed, stale, ended, unknown, busy.',
+    help: 'Claims by outcome: claimed, stale, ended, unknown, busy; failed: for a reason of its own.',
     labelNames: ['outcome'],
     registers: [this.registry],
   });

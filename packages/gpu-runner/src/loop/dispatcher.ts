@@ -183,21 +183,17 @@ export class Dispatcher {
   }
 
   #send(item: WorkItem, engine: Engine): void {
-    const { lease, jobEndsAtMs } = item.run;
-    const remainingMs = jobEndsAtMs - this.#options.clock.nowMs();
-    // Time is up: the control plane, whose clock decides, is about to say so.
-    if (remainingMs <= 0) return;
-    const timeoutMs = Math.min(lease.item_timeout_ms, remainingMs);
+    // The end of a job is the control plane's to say: it may have been extended since the lease was given.
+    const { item_timeout_ms: timeoutMs, model } = item.run.lease;
     const requestId = newId('req');
     const request = { path: item.path, body: item.body, requestId, timeoutMs };
-    const sent = engine.send(request, lease.model);
+    const sent = engine.send(request, model);
     const { call } = sent;
     item.call = call;
     engine.load.outstandingTokens += item.tokens;
     void judged(item.path, call.reply).then(({ reply, verdict }) => {
       item.call = null;
-      const expired = reply.kind === 'timeout' && timeoutMs < lease.item_timeout_ms;
-      this.#answered({ item, engine, ms: reply.ms, requestId, sent }, expired ? null : verdict);
+      this.#answered({ item, engine, ms: reply.ms, requestId, sent }, verdict);
     });
   }
 

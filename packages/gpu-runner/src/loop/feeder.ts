@@ -50,6 +50,8 @@ const TROUBLE_MS = 1_000;
 export class Feeder {
   readonly #options: FeederOptions;
   readonly #groups: Group[] = [];
+  /** Shards whose claim has not been answered: a claim is repeated for the same lease, so it is made once at a time. */
+  readonly #claiming = new Set<string>();
   #closed = false;
   #away = false;
   /** Leaving and coming back take turns. */
@@ -179,12 +181,13 @@ export class Feeder {
   async #handle(group: Group, offer: Offer): Promise<Answer> {
     const { leases, server, clock, logger, stats } = this.#options;
     if (this.#closed) return { outcome: 'busy', retryAfterMs: TROUBLE_MS };
-    if (leases.holds(offer.shard_id)) return { outcome: 'taken' };
+    if (leases.holds(offer.shard_id) || this.#claiming.has(offer.shard_id)) return { outcome: 'taken' };
     if (this.#need(group) <= 0) {
       this.#pause(group);
       return { outcome: 'busy', retryAfterMs: BUSY_MS };
     }
     group.incoming += offer.items;
+    this.#claiming.add(offer.shard_id);
     const claimedAtMs = clock.nowMs();
     try {
       const answer = await server.claim(offer.shard_id, offer.epoch);
@@ -203,6 +206,7 @@ export class Feeder {
       return { outcome: 'busy', retryAfterMs: TROUBLE_MS * (0.5 + this.#options.random()) };
     } finally {
       group.incoming -= offer.items;
+      this.#claiming.delete(offer.shard_id);
       this.check();
     }
   }

@@ -35,7 +35,8 @@ interface Home<Item extends Queued> {
 
 /** The waiting items of one job, by the engines that they are at home at. */
 export class JobQueue<Item extends Queued> {
-  readonly endsAtMs: number;
+  /** As its last shard says: it may have been extended. */
+  endsAtMs: number;
   /** Tokens that it was served: jobs take turns by it. */
   served = 0;
   #size = 0;

@@ -90,6 +90,7 @@ export class LeaseKeeper {
     for (const entry of response.leases) {
       const run = this.#runs.get(entry.shard_id);
       if (run === undefined || run.lease.epoch !== entry.epoch) continue;
+      if (entry.remaining_ms !== undefined) run.jobEndsAtMs = sentAtMs + entry.remaining_ms;
       if (entry.status === 'lost') this.#lost(run);
       else if (entry.status === 'stop') void this.end(run, 'stopped');
       // A run that is doubtful has given up its items: it is settled and released, not taken up again.

@@ -56,6 +56,7 @@ export class WorkQueue<Item extends Queued> {
       forgetIdle(jobs);
       jobs.set(lease.job_id, job);
     }
+    job.endsAtMs = jobEndsAtMs;
     // A job that comes, or comes back, has no claim to what others were served meanwhile.
     if (job.size === 0) job.served = Math.max(job.served, leastServed(jobs));
     job.push(item, home);

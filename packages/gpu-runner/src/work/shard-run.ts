@@ -18,7 +18,8 @@ export class ShardRun {
   readonly settler: Settler;
   /** By our own clock, judged from the moment the lease was asked for. */
   leaseEndsAtMs: number;
-  readonly jobEndsAtMs: number;
+  /** By our own clock, as the control plane last said: for urgency only, since it alone ends jobs. */
+  jobEndsAtMs: number;
   phase: RunPhase = 'open';
   /** Items that are queued, waiting or in flight. */
   readonly items = new Set<WorkItem>();
