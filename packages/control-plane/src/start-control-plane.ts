@@ -22,7 +22,7 @@ import type { ControlPlaneConfig } from './config.js';
 import type { CorePorts } from './core.module.js';
 import { Readiness } from './http/health/readiness.js';
 import { RunnerSessions } from './leases/runner-sessions.js';
-import { systemClock } from './ports/clock.js';
+import { LedgerClock } from './ports/clock.js';
 import { Signals } from './ports/signals.js';
 import { RequestLimits } from './rate-limits/request-limits.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
@@ -53,7 +53,7 @@ export async function startControlPlane(
   options: { logger?: Logger; signal?: AbortSignal } = {},
 ): Promise<ControlPlane> {
   const logger = options.logger ?? createLogger({ level: config.logLevel });
-  const clock = systemClock;
+  const clock = new LedgerClock();
   const undo = new Undo(logger);
   let drainingSinceMs: number | null = null;
   try {

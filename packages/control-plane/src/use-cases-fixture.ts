@@ -24,7 +24,7 @@ import { RunnerSessions } from './leases/runner-sessions.js';
 import { SettleSegment } from './leases/settle-segment.js';
 import { ShardAccess } from './leases/shard-access.js';
 import { openLedger } from './ledger/sql-ledger.js';
-import type { NewShard } from './ports/ledger.js';
+import type { Ledger, NewShard } from './ports/ledger.js';
 import type { FileRecord, JobRecord } from './ports/records.js';
 import { Signals } from './ports/signals.js';
 import { silentLogger } from './telemetry/logger.js';
@@ -108,7 +108,7 @@ export async function openUseCases(
   const settle = new SettleSegment(ledger, blobs, clock, signals, metrics);
   const sweeper = new Sweeper(ledger, signals, metrics, clock, config);
   const poisoned = new PoisonedItems(ledger, blobs, clock, config, settle);
-  const outages = new OutageWatch({ thresholdMs: 5_000, alone: false, lastAliveMs: clock.nowMs() });
+  const outages = watchOutages(ledger);
 
   async function createJob(params: NewJob): Promise<JobRecord> {
     const { items, shardItems = 256, model = 'm', projectId = 'default' } = params;
@@ -216,7 +216,7 @@ export async function openUseCases(
     },
     /** One sweep, poisoned items failed, as the sweeper's loop does. */
     sweep: async () => {
-      for (const shard of await sweeper.tick(outages)) await poisoned.fail(shard);
+      for (const shard of (await sweeper.tick(outages)).poisoned) await poisoned.fail(shard);
     },
     /** Claims an offer that must succeed. */
     take: async (offer: Pick<Offer, 'shard_id' | 'epoch'>, runnerId = 'runner-1'): Promise<Lease> => {
@@ -268,3 +268,11 @@ export const reportOf = (runnerId: string, models: readonly string[] = ['m']): R
   in_flight: 0,
   items_per_second: 0,
 });
+
+/** As in a cluster, except that silence alone is nothing to forgive: tests let time pass by leaps. */
+export const watchOutages = (ledger: Ledger, settings: { silenceMs?: number } = {}): OutageWatch =>
+  new OutageWatch({
+    lastAlive: { read: () => ledger.lastAliveMs(), write: (nowMs) => ledger.markAlive({ nowMs }) },
+    thresholdMs: 5_000,
+    silenceMs: settings.silenceMs ?? Number.POSITIVE_INFINITY,
+  });

@@ -11,7 +11,7 @@ import { parseControlPlaneConfig } from '../config.js';
 import { toApiKeyView, toCreatedApiKey } from '../http/access/access-views.js';
 import { DEFAULT_PROJECT_ID } from '../http/auth/project.js';
 import { DataFolderLockedError } from '../ledger/lock-data-folder.js';
-import { systemClock } from '../ports/clock.js';
+import { LedgerClock } from '../ports/clock.js';
 import { silentLogger } from '../telemetry/logger.js';
 import { KeyAdministration } from './key-administration.js';
 
@@ -38,15 +38,16 @@ export async function openApiKeys(where: {
     BATCH_INFER_DATA: where.dataDir,
     BATCH_INFER_DATABASE_URL: where.databaseUrl,
   });
+  const clock = new LedgerClock();
   const undo = new Undo(silentLogger());
   try {
     if (config.databaseUrl === null) {
       const lock = await takeDataFolder(config);
       undo.add('data folder', () => lock?.release());
     }
-    const ledger = await openMigratedLedger(config, systemClock);
+    const ledger = await openMigratedLedger(config, clock);
     undo.add('ledger', () => ledger.close());
-    const keys = new KeyAdministration({ ledger, clock: systemClock });
+    const keys = new KeyAdministration({ ledger, clock });
     return {
       create: async (request) =>
         toCreatedApiKey(

@@ -32,6 +32,9 @@ const WEBHOOK_INTERVAL_MS = 1_000;
 const UPKEEP_INTERVAL_MS = 60_000;
 /** Shorter troubles of the ledger are no outage. */
 const OUTAGE_MS = 5_000;
+/** Nor is it when nobody looked for so long, where no look failed: a process may have been slow. */
+const SILENCE_MS = 20_000;
+const HEARTBEAT_INTERVAL_MS = 5_000;
 
 export interface Background {
   /** Resolves when everything that was running has ended. */
@@ -70,6 +73,25 @@ export function startBackground(params: {
   signals.on('items-reused', (count) => ports.metrics.itemsReused.inc(count));
   signals.on('job-ended', (state) => ports.metrics.jobsEnded.inc({ state }));
 
+  const thresholdMs = Math.max(OUTAGE_MS, 5 * config.sweepIntervalMs);
+  const outages = new OutageWatch({
+    lastAlive: heartbeat ?? {
+      read: () => ports.ledger.lastAliveMs(),
+      write: (nowMs) => ports.ledger.markAlive({ nowMs }),
+    },
+    thresholdMs,
+    // Nobody else can have kept an embedded ledger alive while its process did not look.
+    silenceMs: heartbeat === null ? Math.max(SILENCE_MS, thresholdMs) : thresholdMs,
+  });
+  const sweeper = app.get(Sweeper);
+  if (heartbeat === null) {
+    // Also without the role of the sweeper: where some process reaches the ledger, no time is lost.
+    loop('heartbeat', HEARTBEAT_INTERVAL_MS, async () => {
+      await ports.clock.measure(() => ports.ledger.serverTimeMs());
+      if (!config.roles.includes('sweeper')) await sweeper.forgiveOutage(outages);
+    });
+  }
+
   // Direct offers travel in the api's answers, so that whoever serves runners also dispatches.
   const dispatches = config.roles.includes(ports.publisher.demand ? 'api' : 'dispatcher');
   if (dispatches) {
@@ -100,17 +122,11 @@ export function startBackground(params: {
   }
 
   if (config.roles.includes('sweeper')) {
-    const outages = new OutageWatch({
-      thresholdMs: Math.max(OUTAGE_MS, 5 * config.sweepIntervalMs),
-      alone: heartbeat !== null,
-      lastAliveMs: heartbeat?.lastMs() ?? ports.clock.nowMs(),
-    });
-    const sweeper = app.get(Sweeper);
     const poisonedItems = app.get(PoisonedItems);
     const sweep = loop('sweeper', config.sweepIntervalMs, async () => {
-      const poisoned = await sweeper.tick(outages);
-      heartbeat?.beat(ports.clock.nowMs());
+      const { poisoned, again } = await sweeper.tick(outages);
       for (const shard of poisoned) await poisonedItems.fail(shard);
+      return again;
     });
     signals.on('leases-over', () => sweep.wake());
 

@@ -1,11 +1,12 @@
 import { mkdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { LastAlive } from '../dispatch/outage-watch.js';
 
 /**
  * When a server last lived in a data folder, so that the time in which none did is forgiven (I13): an embedded ledger is
  * away whenever its server is.
  */
-export class Heartbeat {
+export class Heartbeat implements LastAlive {
   readonly #file: string;
 
   constructor(dataDir: string) {
@@ -14,11 +15,11 @@ export class Heartbeat {
   }
 
   /** `null` in a new folder. */
-  lastMs(): number | null {
+  async read(): Promise<number | null> {
     return statSync(this.#file, { throwIfNoEntry: false })?.mtimeMs ?? null;
   }
 
-  beat(nowMs: number): void {
+  async write(nowMs: number): Promise<void> {
     const time = nowMs / 1_000;
     try {
       utimesSync(this.#file, time, time);

@@ -9,7 +9,7 @@ import { type DataFolderLock, DataFolderLockedError, lockDataFolder } from '../l
 import { SignalRelay } from '../ledger/signal-relay.js';
 import { openLedger } from '../ledger/sql-ledger.js';
 import { type Blobs, StorageFullError } from '../ports/blobs.js';
-import type { Clock } from '../ports/clock.js';
+import type { Clock, LedgerClock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { Signals } from '../ports/signals.js';
 import type { Logger } from '../telemetry/logger.js';
@@ -43,7 +43,7 @@ const diskFull = (folder: string, cause: unknown): BootError =>
   });
 
 /** Opens the ledger and brings its schema up to date. @throws BootError */
-export async function openMigratedLedger(config: ControlPlaneConfig, clock: Clock): Promise<Ledger> {
+export async function openMigratedLedger(config: ControlPlaneConfig, clock: LedgerClock): Promise<Ledger> {
   const where =
     config.databaseUrl === null
       ? { sqliteFile: join(resolve(config.dataDir), 'ledger.db') }
@@ -52,6 +52,8 @@ export async function openMigratedLedger(config: ControlPlaneConfig, clock: Cloc
   try {
     ledger = await openLedger({ ...where, clock });
     await ledger.migrate();
+    const opened = ledger;
+    await clock.measure(() => opened.serverTimeMs());
     return ledger;
   } catch (error) {
     await ledger?.close().catch(() => {});

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ORPHAN_AGE_MS } from '../files/record-objects.js';
-import { openUseCases, type UseCases } from '../use-cases-fixture.js';
+import type { Ledger } from '../ports/ledger.js';
+import { StoreBusyError, StoreUnavailableError } from '../ports/outage.js';
+import { openUseCases, type UseCases, watchOutages } from '../use-cases-fixture.js';
 import { OrphanSweep } from './orphan-sweep.js';
-import { OutageWatch } from './outage-watch.js';
 import { Sweeper } from './sweeper.js';
 
 let cases: UseCases;
@@ -94,6 +95,26 @@ const emptyReport = {
   items_per_second: 0,
 };
 
+/** A sweeper over a ledger that can be away; the ledger was well until now. */
+async function failable() {
+  await cases.sweep();
+  const state: { away: Error | null; failForgiving: number } = { away: null, failForgiving: 0 };
+  const ledger: Ledger = {
+    ...cases.ledger,
+    lastAliveMs: async () => {
+      if (state.away !== null) throw state.away;
+      return cases.ledger.lastAliveMs();
+    },
+    forgiveOutage: async (params) => {
+      state.failForgiving -= 1;
+      if (state.failForgiving >= 0) throw new StoreUnavailableError('away');
+      return cases.ledger.forgiveOutage(params);
+    },
+  };
+  const sweeper = new Sweeper(ledger, cases.signals, cases.metrics, cases.clock, cases.config);
+  return { sweeper, outages: watchOutages(ledger), state };
+}
+
 describe('I13: time in which the ledger was away is forgiven', () => {
   it('expires neither leases nor jobs for it', async () => {
     const job = await cases.createJob({ items: 4, expiresInMs: 120_000 });
@@ -101,21 +122,55 @@ describe('I13: time in which the ledger was away is forgiven', () => {
     const [offer] = cases.recorder.offers;
     if (!offer) throw new Error('nothing was offered');
     const lease = await cases.take(offer);
-    const broken = { ...cases.ledger, listExpired: async () => Promise.reject(new Error('away')) };
-    const outages = new OutageWatch({ thresholdMs: 5_000, alone: false, lastAliveMs: cases.clock.nowMs() });
-    const away = new Sweeper(broken, cases.signals, cases.metrics, cases.clock, cases.config);
-    const back = new Sweeper(cases.ledger, cases.signals, cases.metrics, cases.clock, cases.config);
+    const { sweeper, outages, state } = await failable();
 
-    await expect(away.tick(outages)).rejects.toThrow('away');
+    state.away = new StoreUnavailableError('away');
+    await expect(sweeper.tick(outages)).rejects.toThrow('away');
     cases.clock.advance(600_000);
-    await expect(away.tick(outages)).rejects.toThrow('away');
-    await back.tick(outages);
+    await expect(sweeper.tick(outages)).rejects.toThrow('away');
+    state.away = null;
+    await sweeper.tick(outages);
     const after = await cases.getJob(job);
     expect(after.state).toBe('running');
     expect(after.expiresAtMs).toBe(job.expiresAtMs + 600_000);
     cases.clock.advance(cases.config.leaseMs - 1);
-    await back.tick(outages);
+    await sweeper.tick(outages);
     expect(await cases.settleItems(lease, [0, 1, 2, 3])).toMatchObject({ accepted: 4 });
+  });
+
+  it('forgives it when the first try to do so fails', async () => {
+    const job = await cases.createJob({ items: 4, expiresInMs: 120_000 });
+    const { sweeper, outages, state } = await failable();
+    state.away = new StoreUnavailableError('away');
+    cases.clock.advance(600_000);
+    await expect(sweeper.tick(outages)).rejects.toThrow('away');
+    state.away = null;
+    state.failForgiving = 1;
+    await expect(sweeper.tick(outages)).rejects.toThrow('away');
+    await sweeper.tick(outages);
+    await sweeper.tick(outages);
+    expect((await cases.getJob(job)).expiresAtMs).toBe(job.expiresAtMs + 600_000);
+  });
+
+  it('forgives it when every process was started again meanwhile', async () => {
+    const job = await cases.createJob({ items: 4, expiresInMs: 120_000 });
+    const { sweeper } = await failable();
+    cases.clock.advance(600_000);
+    const outages = watchOutages(cases.ledger, { silenceMs: 20_000 });
+    await sweeper.tick(outages);
+    await sweeper.tick(watchOutages(cases.ledger, { silenceMs: 20_000 }));
+    expect((await cases.getJob(job)).expiresAtMs).toBe(job.expiresAtMs + 600_000);
+  });
+
+  it('forgives nothing for connections that are all in use', async () => {
+    const job = await cases.createJob({ items: 4, expiresInMs: 120_000 });
+    const { sweeper, outages, state } = await failable();
+    state.away = new StoreBusyError('busy');
+    cases.clock.advance(60_000);
+    await expect(sweeper.tick(outages)).rejects.toThrow('busy');
+    state.away = null;
+    await sweeper.tick(outages);
+    expect((await cases.getJob(job)).expiresAtMs).toBe(job.expiresAtMs);
   });
 
   it('counts everything else', async () => {

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
+import { StoreBusyError } from '../ports/outage.js';
 import type { JobRecord, ShardRecord } from '../ports/records.js';
 import type { Signals } from '../ports/signals.js';
 import { Metrics } from '../telemetry/metrics.js';
@@ -10,6 +11,8 @@ import type { OutageWatch } from './outage-watch.js';
 
 /** Leases or jobs handled in one transaction. */
 const BATCH = 100;
+/** A ledger that answered something within this is no ledger that is away. */
+const WELL_MS = 5_000;
 
 /** What time does to leases and jobs. Every step is a compare-and-set: two sweepers at once do no harm. */
 @Injectable()
@@ -34,33 +37,43 @@ export class Sweeper {
     this.#config = config;
   }
 
-  /** One sweep; the single items that lost too many leases, for `PoisonedItems` to fail. */
-  async tick(outages: OutageWatch): Promise<readonly ShardRecord[]> {
-    const expired = await this.#listExpired(outages);
-    const nowMs = this.#clock.nowMs();
-    const outageMs = outages.alive(nowMs);
-    if (outageMs > 0) {
-      // I13, and first of all: what seems to be over now may not be after that.
-      await this.#ledger.forgiveOutage({ leaseMs: this.#config.leaseMs, outageMs, nowMs });
-      return [];
-    }
-    const poisoned = await this.#expireLeases();
+  /**
+   * One sweep. `poisoned`: the single items that lost too many leases, for `PoisonedItems` to fail; `again`: there is
+   * more than one sweep handles.
+   */
+  async tick(
+    outages: OutageWatch,
+  ): Promise<{ readonly poisoned: readonly ShardRecord[]; readonly again: boolean }> {
+    // I13, and first of all: what seems to be over now may not be after that.
+    if (await this.forgiveOutage(outages)) return { poisoned: [], again: true };
+    const expired = await this.#ledger.listExpired({ nowMs: this.#clock.nowMs(), limit: BATCH });
+    const leases = await this.#expireLeases();
     await this.#expireJobs(expired);
-    await this.#advanceStopping();
-    return poisoned;
+    const stopped = await this.#advanceStopping();
+    return {
+      poisoned: leases.poisoned,
+      again: leases.released >= BATCH || expired.length >= BATCH || stopped >= BATCH,
+    };
   }
 
-  /** The first question of a sweep, by which it is also seen whether the ledger answers at all. */
-  async #listExpired(outages: OutageWatch): Promise<JobRecord[]> {
+  /** Looks whether the ledger is well, and gives back the time that was lost before; whether there was any. */
+  async forgiveOutage(outages: OutageWatch): Promise<boolean> {
     try {
-      return await this.#ledger.listExpired({ nowMs: this.#clock.nowMs(), limit: BATCH });
+      const nowMs = this.#clock.nowMs();
+      const outageMs = await outages.lostMs(nowMs);
+      if (outageMs > 0) {
+        await this.#ledger.forgiveOutage({ leaseMs: this.#config.leaseMs, outageMs, nowMs });
+      }
+      await outages.alive(nowMs);
+      return outageMs > 0;
     } catch (error) {
-      outages.failed();
+      // With all connections in use the ledger is well: nothing is forgiven for that.
+      if (!(error instanceof StoreBusyError && this.#ledger.silentForMs() < WELL_MS)) outages.failed();
       throw error;
     }
   }
 
-  async #expireLeases(): Promise<readonly ShardRecord[]> {
+  async #expireLeases(): Promise<{ poisoned: readonly ShardRecord[]; released: number }> {
     const ended = await this.#ledger.expireLeases({ nowMs: this.#clock.nowMs(), limit: BATCH });
     for (const jobId of ended.jobIds) this.#signals.emit('job-changed', jobId);
     if (ended.released > 0) {
@@ -68,7 +81,7 @@ export class Sweeper {
       this.#signals.emit('work-ready');
       this.#signals.emit('stopped-released');
     }
-    return ended.poisoned;
+    return ended;
   }
 
   async #expireJobs(expired: readonly JobRecord[]): Promise<void> {
@@ -87,12 +100,14 @@ export class Sweeper {
   }
 
   /** I12: a stopped job waits for its runners' last settles, but not for ever. */
-  async #advanceStopping(): Promise<void> {
+  async #advanceStopping(): Promise<number> {
     const nowMs = this.#clock.nowMs();
     const graceBeforeMs = nowMs - this.#config.stopGraceMs;
-    for (const jobId of await this.#ledger.advanceStopping({ graceBeforeMs, nowMs })) {
+    const advanced = await this.#ledger.advanceStopping({ graceBeforeMs, nowMs });
+    for (const jobId of advanced) {
       this.#signals.emit('job-changed', jobId);
       this.#signals.emit('job-finalizing', jobId);
     }
+    return advanced.length;
   }
 }

@@ -43,6 +43,10 @@ export interface Database extends Session {
   readonly maskType: 'blob' | 'bytea';
   /** Condition: the text column holds this text. */
   contains(column: 'labels', text: string): RawBuilder<boolean>;
+  /** The server's clock, epoch milliseconds; `null` without a server. */
+  serverTimeMs(): Promise<number | null>;
+  /** How long ago the server last answered anything; 0 without a server. */
+  silentForMs(): number;
   close(): Promise<void>;
 }
 
@@ -95,6 +99,8 @@ async function openSqlite(file: string): Promise<Database> {
     // The data folder's lock keeps other processes out.
     withMigrationLock: (work) => work(),
     contains: (column, text) => sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0`,
+    serverTimeMs: async () => null,
+    silentForMs: () => 0,
     close: async () => {
       await db.destroy();
       if (connection.open) connection.close();
@@ -217,6 +223,13 @@ async function openPostgres(
       }
     },
     contains: (column, text) => sql<boolean>`strpos(${sql.ref(column)}, ${text}) > 0`,
+    serverTimeMs: async () => {
+      const { rows } = await sql<{
+        now: number;
+      }>`select extract(epoch from clock_timestamp()) * 1000 as now`.execute(db);
+      return rows[0]?.now ?? null;
+    },
+    silentForMs: () => watched.silentForMs(),
     close: async () => {
       await db.destroy();
     },

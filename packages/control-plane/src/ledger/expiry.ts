@@ -7,7 +7,6 @@ import { lockJobAndShard } from './jobs.js';
 import { toMask, toShardRecord } from './rows.js';
 import type { ShardTable } from './schema.js';
 import { afterLostLease, isEmpty, type ShardPart } from './shard-rules.js';
-import { OPEN_STATES } from './states.js';
 import { finishStopping } from './stopping.js';
 
 type ShardRow = Selectable<ShardTable>;
@@ -120,41 +119,4 @@ async function listPoisoned({ db }: Database, limit: number): Promise<ShardRecor
     .limit(limit)
     .execute();
   return rows.map(toShardRecord);
-}
-
-const FORGIVEN_UNTIL = 'outage_forgiven_until';
-
-export async function forgiveOutage(
-  database: Database,
-  { leaseMs, outageMs, nowMs }: Parameters<Ledger['forgiveOutage']>[0],
-): Promise<void> {
-  await database.transaction(async (session) => {
-    await session.serialize(FORGIVEN_UNTIL);
-    await session.db
-      .updateTable('shard')
-      .set({ lease_until: nowMs + leaseMs })
-      .where('state', '=', 'leased')
-      .where('lease_until', '<', nowMs + leaseMs)
-      .execute();
-    const forgiven = await session.db
-      .selectFrom('meta')
-      .select('value')
-      .where('name', '=', FORGIVEN_UNTIL)
-      .executeTakeFirst();
-    const from = Math.max(nowMs - outageMs, forgiven?.value ?? 0);
-    if (from >= nowMs) return;
-    await session.db
-      .updateTable('job')
-      .set((expression) => ({
-        expires_at: expression('expires_at', '+', nowMs - from),
-        version: expression('version', '+', 1),
-      }))
-      .where('state', 'in', OPEN_STATES)
-      .execute();
-    await session.db
-      .insertInto('meta')
-      .values({ name: FORGIVEN_UNTIL, value: nowMs })
-      .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: nowMs }))
-      .execute();
-  });
 }

@@ -47,6 +47,7 @@ export class WatchedPool implements PostgresPool {
   readonly #pool: Pool;
   readonly #limits: ConnectionLimits;
   readonly #health = new WeakMap<PoolClient, Health>();
+  #answeredAtMs = Number.NEGATIVE_INFINITY;
   readonly #open = new Set<PoolClient>();
   /** When silence was last noticed: what was heard of only before that is replaced. */
   #silenceAtMs = Number.NEGATIVE_INFINITY;
@@ -69,6 +70,11 @@ export class WatchedPool implements PostgresPool {
         this.#open.delete(client);
       });
     });
+  }
+
+  /** How long ago the server last answered anything. */
+  silentForMs(): number {
+    return performance.now() - this.#answeredAtMs;
   }
 
   get options(): Pool['options'] {
@@ -171,6 +177,7 @@ export class WatchedPool implements PostgresPool {
     try {
       const result = await client.query(text, parameters.map(toStorable));
       health.heardAtMs = performance.now();
+      this.#answeredAtMs = health.heardAtMs;
       return result;
     } finally {
       clearTimeout(timer);

@@ -4,7 +4,7 @@ import { accessLedger } from './access.js';
 import { blobReferenceLedger } from './blob-references.js';
 import { deleteJob, listEnded } from './deletion.js';
 import { type Database, openDatabase } from './dialect.js';
-import { expireLeases, forgiveOutage } from './expiry.js';
+import { expireLeases } from './expiry.js';
 import { createFile, deleteFile, expireFiles, findFile, listFiles } from './files.js';
 import { abandonFinalization, claimFinalization, finishJob } from './finalization.js';
 import { forgetIdempotency } from './idempotency.js';
@@ -13,6 +13,7 @@ import { claimPlanning, createJob, findJob, listJobs, listUnplanned, planJob, re
 import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from './leases.js';
 import { migrate } from './migrate.js';
 import { takeOffers, withdrawOffers } from './offers.js';
+import { forgiveOutage, lastAliveMs, markAlive } from './outages.js';
 import { pauseLedger } from './pausing.js';
 import type { ConnectionLimits } from './postgres-connections.js';
 import { jobActivity, listSilent, queuePosition } from './progress.js';
@@ -46,6 +47,10 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
   return {
     migrate: () => migrate(database),
     check: () => check(database, clock),
+    serverTimeMs: () => database.serverTimeMs(),
+    silentForMs: () => database.silentForMs(),
+    lastAliveMs: () => lastAliveMs(database),
+    markAlive: (params) => markAlive(database, params),
     close: () => database.close(),
 
     createFile: (params) => createFile(database, params),

@@ -34,6 +34,14 @@ export interface Ledger
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */
   check(): Promise<void>;
+  /** The clock of the database's server, epoch milliseconds; `null` when it has none of its own (embedded). */
+  serverTimeMs(): Promise<number | null>;
+  /** How long ago the database last answered this process anything; 0 when it is part of the process. */
+  silentForMs(): number;
+  /** When a process last said `markAlive`; `null`: never. */
+  lastAliveMs(): Promise<number | null>;
+  /** Some process finds the ledger well: remembered for an outage in which all processes end. Written at most every 4 s. */
+  markAlive(params: { nowMs: number }): Promise<void>;
   close(): Promise<void>;
 
   // ── files and jobs ─────────────────────────────────────────────────────────────────────────────────────────────
