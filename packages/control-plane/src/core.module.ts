@@ -5,7 +5,7 @@ import type { ControlPlaneConfig } from './config.js';
 import { Readiness } from './http/health/readiness.js';
 import { LoopHealth } from './loops/loop-health.js';
 import type { Blobs } from './ports/blobs.js';
-import type { LedgerClock } from './ports/clock.js';
+import type { Clock } from './ports/clock.js';
 import type { Ledger } from './ports/ledger.js';
 import type { Signals } from './ports/signals.js';
 import { LedgerGauges } from './telemetry/ledger-gauges.js';
@@ -19,7 +19,7 @@ export interface CorePorts {
   readonly ledger: Ledger;
   readonly blobs: Blobs;
   readonly publisher: OfferPublisher;
-  readonly clock: LedgerClock;
+  readonly clock: Clock;
   readonly signals: Signals;
   readonly logger: Logger;
   readonly metrics: Metrics;

@@ -99,7 +99,7 @@ export async function startControlPlane(
     const sessions = app.get(RunnerSessions);
     await sessions.start();
     const heartbeat = lock ? new Heartbeat(resolve(config.dataDir)) : null;
-    const background = startBackground({ app, ports, heartbeat });
+    const background = startBackground({ app, ports, heartbeat, clock });
     const relay = await openSignalRelay(config, ports);
     undo.add('signals', () => relay?.close(), RELAY_LIMIT_MS);
     undo.add('loops', () => background.stop(), LOOPS_LIMIT_MS);

@@ -12,6 +12,7 @@ import { Finalizer } from '../finalize/finalizer.js';
 import { Planner } from '../jobs/planner.js';
 import { Loop } from '../loops/loop.js';
 import { LoopHealth } from '../loops/loop-health.js';
+import type { LedgerClock } from '../ports/clock.js';
 import { WebhookDeliverer } from '../webhooks/webhook-deliverer.js';
 import type { Heartbeat } from './heartbeat.js';
 
@@ -47,8 +48,10 @@ export function startBackground(params: {
   ports: CorePorts;
   /** Of an embedded data folder. */
   heartbeat: Heartbeat | null;
+  /** The clock of `ports`, which follows the ledger's server. */
+  clock: LedgerClock;
 }): Background {
-  const { app, ports, heartbeat } = params;
+  const { app, ports, heartbeat, clock } = params;
   const { config, signals, logger } = ports;
   const tasks = new Set<Promise<unknown>>();
   const loops: Loop[] = [];
@@ -87,7 +90,7 @@ export function startBackground(params: {
   if (heartbeat === null) {
     // Also without the role of the sweeper: where some process reaches the ledger, no time is lost.
     loop('heartbeat', HEARTBEAT_INTERVAL_MS, async () => {
-      await ports.clock.measure(() => ports.ledger.serverTimeMs());
+      await clock.measure(() => ports.ledger.serverTimeMs());
       if (!config.roles.includes('sweeper')) await sweeper.forgiveOutage(outages);
     });
   }
