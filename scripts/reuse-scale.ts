@@ -12,6 +12,7 @@ import { encodeSegmentLine, LIMITS } from '../packages/contracts/dist/index.js';
 import { JsonlScanner } from '../packages/contracts/dist/jsonl.js';
 import { openFolderBlobs } from '../packages/control-plane/dist/blobs/fs.js';
 import { ItemReader } from '../packages/control-plane/dist/jobs/item-reader.js';
+import { JobTries } from '../packages/control-plane/dist/jobs/job-tries.js';
 import { internalInput, newJob } from '../packages/control-plane/dist/jobs/new-job.js';
 import { Planner } from '../packages/control-plane/dist/jobs/planner.js';
 import { openLedger } from '../packages/control-plane/dist/ledger/sql-ledger.js';
@@ -37,8 +38,9 @@ const blobs = await openFolderBlobs(join(folder, 'blobs'));
 const signals = new Signals();
 const reader = new ItemReader(ledger, blobs);
 const answers = new EarlierAnswers(ledger, blobs, clock, reader);
-const plans = new JobPlans(new WorkPlans(blobs), answers, blobs, silentLogger());
-const planner = new Planner(ledger, clock, signals, silentLogger(), plans);
+const plans = new JobPlans(new WorkPlans(blobs), answers, blobs, clock, silentLogger());
+const tries = new JobTries(ledger, blobs, clock, signals, silentLogger());
+const planner = new Planner(ledger, clock, signals, plans, tries);
 try {
   if (prepareIn === undefined) await measure();
   else {

@@ -134,12 +134,16 @@ export function startBackground(params: {
     signals.on('leases-over', () => sweep.wake());
 
     const finalizer = app.get(Finalizer);
-    const finalize = loop('finalizer', JOBS_INTERVAL_MS, () => finalizer.tick());
+    const finalize = loop('finalizer', JOBS_INTERVAL_MS, async () => {
+      for (const task of await finalizer.begin()) run('finalizer', task.then(lookAgain(() => finalize)));
+    });
     signals.on('stopped-released', () => finalize.wake());
     signals.on('job-finalizing', (jobId) => run('finalizer', finalizer.tick(jobId)));
 
     const planner = app.get(Planner);
-    loop('planner', JOBS_INTERVAL_MS, () => planner.tick());
+    const plan = loop('planner', JOBS_INTERVAL_MS, async () => {
+      for (const task of await planner.begin()) run('planner', task.then(lookAgain(() => plan)));
+    });
     signals.on('job-unplanned', (jobId) => run('planner', planner.tick(jobId)));
 
     const stalls = app.get(StallWatch);
@@ -166,6 +170,13 @@ export function startBackground(params: {
     },
   };
 }
+
+/** There is room for one more when one has ended. */
+const lookAgain =
+  (loopOf: () => Loop) =>
+  (ended: boolean): void => {
+    if (ended) loopOf().wake();
+  };
 
 /** Calls `work` soon after it is asked for, once for all that ask meanwhile. */
 function atMostEvery(intervalMs: number, work: () => void): () => void {

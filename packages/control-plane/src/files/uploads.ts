@@ -259,5 +259,7 @@ const notFound = (id: string): DomainError =>
 const notPending = ({ id, state }: UploadRecord): DomainError =>
   new DomainError(
     'upload_not_pending',
-    `Upload ${id} is ${state === 'pending' ? 'expired' : state}. Begin a new one.`,
+    state === 'completed'
+      ? `Upload ${id} is completed: its file has all of its parts. Begin a new upload for other bytes.`
+      : `Upload ${id} is ${state === 'pending' ? 'expired' : state}. Begin a new one.`,
   );

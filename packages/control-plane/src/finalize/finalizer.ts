@@ -1,26 +1,28 @@
 import { type JobState, newId, terminalState } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
-import { EVERYTHING, ItemReader, neverRunStatusOf } from '../jobs/item-reader.js';
+import { JobTries } from '../jobs/job-tries.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
-import type { FileRecord, JobRecord } from '../ports/records.js';
+import { isSmallJob, type JobRecord } from '../ports/records.js';
 import type { Signals } from '../ports/signals.js';
 import { CLOCK, LEDGER, SIGNALS } from '../tokens.js';
-import { toBatchLine } from './batch-lines.js';
-import type { BlobWriter } from './blob-writer.js';
-import { OutputFiles, type WrittenFile } from './output-files.js';
+import { OutputFiles } from './output-files.js';
 
-/**
- * How long a claim holds. It is renewed every third of it; an attempt that failed is made again when it has run out.
- */
+/** How long a claim holds; it is renewed every third of it. */
 const CLAIM_MS = 15_000;
-/** Jobs that one process brings to their end at once: a small job does not wait for a huge one. */
+/** Jobs that one process brings to their end at once, small and large ones apart: nobody waits behind a huge one. */
 const PARALLEL_JOBS = 4;
+const LISTED_JOBS = 16;
+
+/** The job is not ours to end any more. */
+class ClaimLost extends Error {
+  override readonly name = 'ClaimLost';
+}
 
 /**
- * Brings `finalizing` jobs to their end: merges their segments into an output file (items that succeeded) and an error
- * file (all others), both in input order, and then lets one transaction make the files and the terminal state visible.
- * Whoever loses the claim midway deletes what it wrote: every attempt has its own object keys.
+ * Brings `finalizing` jobs to their end: writes their files, and then lets one transaction make the files and the terminal
+ * state visible. Every attempt has its own object keys. A job that cannot be finalized has tries and a backoff of its own
+ * (`JobTries`), and stops no other.
  */
 @Injectable()
 export class Finalizer {
@@ -28,120 +30,117 @@ export class Finalizer {
   readonly #files: OutputFiles;
   readonly #clock: Clock;
   readonly #signals: Signals;
-  readonly #reader: ItemReader;
+  readonly #tries: JobTries;
   readonly #owner = newId('run');
-  readonly #active = new Set<string>();
+  /** Jobs that this process works on, and whether they are small. */
+  readonly #active = new Map<string, boolean>();
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
     @Inject(OutputFiles) files: OutputFiles,
     @Inject(CLOCK) clock: Clock,
     @Inject(SIGNALS) signals: Signals,
-    @Inject(ItemReader) reader: ItemReader,
+    @Inject(JobTries) tries: JobTries,
   ) {
     this.#ledger = ledger;
     this.#files = files;
     this.#clock = clock;
     this.#signals = signals;
-    this.#reader = reader;
+    this.#tries = tries;
   }
 
   /**
-   * Ends the job that a signal named, or every job that waits and that nobody works on. Safe to call at any time, also
+   * Ends the job that a signal named, or every job that is due and that nobody works on. Safe to call at any time, also
    * while an earlier call still runs.
    * @returns how many jobs it ended
-   * @throws the store's or the ledger's error; the job is taken up again when the claim has run out
+   * @throws the ledger's error; what it claimed is taken up again when the claim has run out
    */
   async tick(jobId?: string): Promise<number> {
     let ended = 0;
-    // A signal about a job that is being ended already says nothing new.
-    while (this.#active.size < PARALLEL_JOBS && !(jobId !== undefined && this.#active.has(jobId))) {
-      const claim = { owner: this.#owner, claimMs: CLAIM_MS, nowMs: this.#clock.nowMs() };
-      const job = await this.#ledger.claimFinalization(jobId === undefined ? claim : { ...claim, jobId });
-      if (job === null || this.#active.has(job.id)) return ended;
-      this.#active.add(job.id);
-      try {
-        if (await this.#finalize(job)) ended += 1;
-      } finally {
-        this.#active.delete(job.id);
-      }
+    for (;;) {
+      const begun = jobId === undefined ? await this.begin() : await this.#beginOne(jobId);
+      if (begun.length === 0) return ended;
+      ended += (await Promise.all(begun)).filter(Boolean).length;
       if (jobId !== undefined) return ended;
     }
-    return ended;
+  }
+
+  /** Takes up jobs that are due, as many as there is room for, small ones first; each tells whether it ended. */
+  async begin(): Promise<Promise<boolean>[]> {
+    const begun: Promise<boolean>[] = [];
+    for (const small of [true, false]) {
+      if (!this.#hasRoom(small)) continue;
+      const due = { small, limit: LISTED_JOBS, nowMs: this.#clock.nowMs() };
+      for (const id of await this.#ledger.listFinalizing(due)) begun.push(...(await this.#beginOne(id)));
+    }
+    return begun;
+  }
+
+  #hasRoom(small: boolean): boolean {
+    const taken = [...this.#active.values()].filter((isSmall) => isSmall === small).length;
+    return taken < PARALLEL_JOBS;
+  }
+
+  async #beginOne(jobId: string): Promise<Promise<boolean>[]> {
+    // A signal about a job that is being ended already says nothing new.
+    if (this.#active.has(jobId) || !(this.#hasRoom(true) || this.#hasRoom(false))) return [];
+    const nowMs = this.#clock.nowMs();
+    const job = await this.#ledger.claimFinalization({
+      jobId,
+      owner: this.#owner,
+      claimMs: CLAIM_MS,
+      nowMs,
+    });
+    if (job === null || this.#active.has(job.id)) return [];
+    const small = isSmallJob(job);
+    if (!this.#hasRoom(small)) {
+      await this.#ledger.abandonFinalization({ jobId, owner: this.#owner });
+      return [];
+    }
+    this.#active.set(job.id, small);
+    return [this.#end(job).finally(() => this.#active.delete(job.id))];
+  }
+
+  async #end(job: JobRecord): Promise<boolean> {
+    try {
+      return await this.#finalize(job);
+    } catch (error) {
+      if (error instanceof ClaimLost) return false;
+      return await this.#tries.failed({ job, owner: this.#owner, code: 'finalize_failed', error });
+    }
   }
 
   async #finalize(job: JobRecord): Promise<boolean> {
-    const output = this.#files.begin(job);
-    const errors = this.#files.begin(job);
-    let finished = false;
-    try {
-      const written = await this.#write(job, output.writer, errors.writer);
-      if (written === null) return false;
-      const nowMs = this.#clock.nowMs();
-      const record = (
-        file: WrittenFile,
-        kind: 'output' | 'error',
-        bytes: number | null,
-      ): FileRecord | null =>
-        bytes === null ? null : this.#files.recordOf({ job, file, kind, bytes, nowMs });
-      finished = await this.#ledger.finishJob({
+    const output = await this.#files.write({ job, onProgress: this.#renewal(job) });
+    const { idsBlobKey, ...counted } = output;
+    const state = endState(job);
+    const finished = await this.#files.record(output, () =>
+      this.#ledger.finishJob({
+        ...counted,
+        ...(idsBlobKey === null ? {} : { idsBlobKey }),
         jobId: job.id,
         owner: this.#owner,
-        state: endState(job),
-        cancelled: written.cancelled,
-        expired: written.expired,
-        outputFile: record(output, 'output', written.outputBytes),
-        errorFile: record(errors, 'error', written.errorBytes),
-        nowMs,
-      });
-      if (finished) {
-        this.#signals.emit('job-changed', job.id);
-        this.#signals.emit('job-ended', endState(job));
-      }
-      return finished;
-    } finally {
-      if (!finished) await Promise.all([output.writer.abort(), errors.writer.abort()]);
+        state,
+        nowMs: this.#clock.nowMs(),
+      }),
+    );
+    if (finished) {
+      this.#signals.emit('job-changed', job.id);
+      this.#signals.emit('job-ended', state);
     }
+    return finished;
   }
 
-  /** Writes both files; `null` when the claim was lost on the way. */
-  async #write(
-    job: JobRecord,
-    output: BlobWriter,
-    errors: BlobWriter,
-  ): Promise<{
-    cancelled: number;
-    expired: number;
-    outputBytes: number | null;
-    errorBytes: number | null;
-  } | null> {
-    let neverRun = 0;
+  /** Extends the claim when it is time to. */
+  #renewal(job: JobRecord): () => Promise<void> {
     let renewAtMs = this.#clock.nowMs() + CLAIM_MS / 3;
-    for await (const items of this.#reader.inInputOrder({ job, fromIndex: 0, wanted: EVERYTHING })) {
-      for (const item of items) {
-        if (item.ended === 'never_run') neverRun += 1;
-        const line = toBatchLine(job.id, item);
-        await (line.file === 'output' ? output : errors).write(line.pieces);
-      }
+    return async () => {
       const nowMs = this.#clock.nowMs();
-      if (nowMs < renewAtMs) continue;
+      if (nowMs < renewAtMs) return;
+      const claim = { jobId: job.id, owner: this.#owner, claimMs: CLAIM_MS, nowMs };
       // The owner's own claim is extended.
-      const held = await this.#ledger.claimFinalization({
-        jobId: job.id,
-        owner: this.#owner,
-        claimMs: CLAIM_MS,
-        nowMs,
-      });
-      if (held === null) return null;
+      if ((await this.#ledger.claimFinalization(claim)) === null) throw new ClaimLost();
       renewAtMs = nowMs + CLAIM_MS / 3;
-    }
-    const [outputEnd, errorEnd] = [await output.finish(), await errors.finish()];
-    const expired = neverRunStatusOf(job) === 'expired' ? neverRun : 0;
-    return {
-      cancelled: neverRun - expired,
-      expired,
-      outputBytes: outputEnd?.bytes ?? null,
-      errorBytes: errorEnd?.bytes ?? null,
     };
   }
 }

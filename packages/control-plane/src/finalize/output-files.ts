@@ -2,42 +2,126 @@ import { newId } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import { fileBlobKey } from '../files/files.js';
+import { recordObjects } from '../files/record-objects.js';
+import { EVERYTHING, ItemReader, neverRunStatusOf } from '../jobs/item-reader.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
 import { BLOBS, CLOCK, CONFIG } from '../tokens.js';
+import { toBatchLine } from './batch-lines.js';
 import { BlobWriter } from './blob-writer.js';
+import { IdTableWriter } from './id-table.js';
 
-/** A file of a job while it is written. */
-export interface WrittenFile {
+/** What a job ends with: stored, but of no row yet. */
+export interface JobOutput {
+  readonly outputFile: FileRecord | null;
+  readonly errorFile: FileRecord | null;
+  /** The ids of items that were never run. */
+  readonly idsBlobKey: string | null;
+  /** Items that were never run, by what they count as. */
+  readonly cancelled: number;
+  readonly expired: number;
+}
+
+interface WrittenFile {
   readonly id: string;
   readonly writer: BlobWriter;
 }
 
-/** The output and error files of jobs: how they are named, and how long they stay. */
+/** The output and error files of jobs: how they are written and named, and how long they stay. */
 @Injectable()
 export class OutputFiles {
   readonly #blobs: Blobs;
   readonly #clock: Clock;
   readonly #config: Pick<ControlPlaneConfig, 'outputRetentionMs'>;
+  readonly #reader: ItemReader;
 
   constructor(
     @Inject(BLOBS) blobs: Blobs,
     @Inject(CLOCK) clock: Clock,
     @Inject(CONFIG) config: Pick<ControlPlaneConfig, 'outputRetentionMs'>,
+    @Inject(ItemReader) reader: ItemReader,
   ) {
     this.#blobs = blobs;
     this.#clock = clock;
     this.#config = config;
+    this.#reader = reader;
   }
 
-  begin(job: JobRecord): WrittenFile {
+  /**
+   * Merges a job's segments into an output file (items that succeeded) and an error file (all others), both in input
+   * order. Nothing stays when it throws.
+   * @param params.onProgress called every few items; what it throws ends the work
+   */
+  async write(params: { job: JobRecord; onProgress: () => Promise<void> }): Promise<JobOutput> {
+    const { job } = params;
+    const output = this.#begin(job);
+    const errors = this.#begin(job);
+    const ids = new IdTableWriter(this.#blobs, job.projectId);
+    try {
+      return await this.#write({ ...params, output, errors, ids });
+    } catch (error) {
+      await Promise.allSettled([output.writer.abort(), errors.writer.abort(), ids.abort()]);
+      throw error;
+    }
+  }
+
+  /** `record` is the transaction in which the job ends with this output; false when it did not. */
+  async record(output: JobOutput, record: () => Promise<boolean>): Promise<boolean> {
+    const keys = [output.outputFile?.blobKey, output.errorFile?.blobKey, output.idsBlobKey];
+    return await recordObjects({
+      blobs: this.#blobs,
+      clock: this.#clock,
+      keys: keys.filter((key) => typeof key === 'string'),
+      storedAtMs: output.outputFile?.createdAtMs ?? output.errorFile?.createdAtMs ?? this.#clock.nowMs(),
+      record,
+      keeps: (recorded) => recorded,
+    });
+  }
+
+  async #write(params: {
+    job: JobRecord;
+    onProgress: () => Promise<void>;
+    output: WrittenFile;
+    errors: WrittenFile;
+    ids: IdTableWriter;
+  }): Promise<JobOutput> {
+    const { job, output, errors, ids } = params;
+    let neverRun = 0;
+    const items = this.#reader.inInputOrder({
+      job,
+      fromIndex: 0,
+      wanted: EVERYTHING,
+      onNeverRun: (ordinal, ended) => ids.add(ordinal, ended),
+    });
+    for await (const batch of items) {
+      for (const item of batch) {
+        if (item.ended === 'never_run') neverRun += 1;
+        const line = toBatchLine(job.id, item);
+        await (line.file === 'output' ? output : errors).writer.write(line.pieces);
+      }
+      await params.onProgress();
+    }
+    const nowMs = this.#clock.nowMs();
+    const outputEnd = await output.writer.finish();
+    const errorEnd = await errors.writer.finish();
+    const expired = neverRunStatusOf(job) === 'expired' ? neverRun : 0;
+    return {
+      outputFile: outputEnd && this.#recordOf({ job, file: output, kind: 'output', ...outputEnd, nowMs }),
+      errorFile: errorEnd && this.#recordOf({ job, file: errors, kind: 'error', ...errorEnd, nowMs }),
+      idsBlobKey: await ids.finish(),
+      cancelled: neverRun - expired,
+      expired,
+    };
+  }
+
+  #begin(job: JobRecord): WrittenFile {
     const id = newId('file', this.#clock.nowMs());
     return { id, writer: new BlobWriter(this.#blobs, fileBlobKey(job.projectId, id)) };
   }
 
   /** The row of a file that is written; it stays for as long as its job says, or else the server. */
-  recordOf(params: {
+  #recordOf(params: {
     job: JobRecord;
     file: WrittenFile;
     kind: 'output' | 'error';

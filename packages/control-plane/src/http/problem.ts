@@ -3,7 +3,7 @@ import type { Problem } from '@batch-infer/contracts/native';
 import { HttpException } from '@nestjs/common';
 import { DomainError } from '../errors.js';
 import { BlobMissingError, StorageFullError } from '../ports/blobs.js';
-import { CommitUnknownError, StoreUnavailableError } from '../ports/outage.js';
+import { CommitUnknownError, isOutage } from '../ports/outage.js';
 
 /** An error as it goes over the wire: `application/problem+json` with OpenAI's `error` object beside it. */
 export interface ProblemAnswer {
@@ -83,26 +83,6 @@ export function toDomainError(error: unknown): DomainError {
     );
   }
   return new DomainError(code, MESSAGES[code] ?? `${ERROR_RULES[code].title}.`, { cause: error });
-}
-
-/** Codes of connections that fail and of databases that cannot answer now; the causes of an error count too. */
-const OUTAGE_CODES: ReadonlySet<unknown> = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'SQLITE_BUSY',
-]);
-
-function isOutage(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if (error instanceof StoreUnavailableError) return true;
-  if ('code' in error && OUTAGE_CODES.has(error.code)) return true;
-  if (error instanceof AggregateError && error.errors.some(isOutage)) return true;
-  return isOutage(error.cause);
 }
 
 /** Errors of the framework, by their status: unknown routes, bodies it could not read. */

@@ -1,7 +1,15 @@
-import { decodeSegment, hasBit, type ItemStatus, type SegmentHeader } from '@batch-infer/contracts';
+import {
+  countBits,
+  decodeSegment,
+  hasBit,
+  type ItemStatus,
+  type SegmentHeader,
+  type SegmentLine,
+} from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
+import { openIdTable } from '../finalize/id-table.js';
 import { openIndices, positionOf } from '../plan/positions.js';
-import type { Blobs } from '../ports/blobs.js';
+import { BlobDamagedError, type Blobs } from '../ports/blobs.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
 import { BLOBS, LEDGER } from '../tokens.js';
@@ -20,6 +28,7 @@ export type EndedItem =
   | {
       readonly ended: 'never_run';
       readonly index: number;
+      /** Empty when nobody knows it any more: the input was deleted before such ids were kept. */
       readonly customId: string;
       readonly status: 'cancelled' | 'expired';
     };
@@ -40,6 +49,15 @@ interface ReadParams {
   readonly job: JobRecord;
   readonly fromIndex: number;
   readonly wanted: Wanted;
+  /** Is told the ids of never-run items, an ordinal at a time. */
+  readonly onNeverRun?: (ordinal: number, ids: readonly IndexedId[]) => Promise<void>;
+}
+
+type IndexedId = readonly [index: number, customId: string];
+
+interface Load {
+  readonly ordinal: number;
+  readonly read: () => Promise<EndedItem[]>;
 }
 
 /**
@@ -69,23 +87,26 @@ export class ItemReader {
   }
 
   /** Ended items ordinal by ordinal, in input order inside each. */
-  async *#byOrdinal({ job, fromIndex, wanted }: ReadParams): AsyncGenerator<EndedItem[]> {
-    let next: Promise<EndedItem[]> | null = null;
-    for await (const load of this.#loads(job, fromIndex, wanted)) {
-      const current: Promise<EndedItem[]> | null = next;
-      next = load();
+  async *#byOrdinal({ job, fromIndex, wanted, onNeverRun }: ReadParams): AsyncGenerator<EndedItem[]> {
+    let next: { ordinal: number; items: Promise<EndedItem[]> } | null = null;
+    const take = async ({ ordinal, items }: NonNullable<typeof next>): Promise<EndedItem[]> => {
+      const ended = await items;
+      const ids = onNeverRun === undefined ? [] : idsOfNeverRun(ended);
+      if (ids.length > 0) await onNeverRun?.(ordinal, ids);
+      return ended;
+    };
+    for await (const { ordinal, read } of this.#loads(job, fromIndex, wanted)) {
+      const current: typeof next = next;
+      next = { ordinal, items: read() };
       // Its failure is seen when its turn comes; until then it must not count as unhandled.
-      next.catch(() => undefined);
-      if (current !== null) yield* nonEmpty(await current, fromIndex);
+      next.items.catch(() => undefined);
+      if (current !== null) yield* nonEmpty(await take(current), fromIndex);
     }
-    if (next !== null) yield* nonEmpty(await next, fromIndex);
+    if (next !== null) yield* nonEmpty(await take(next), fromIndex);
   }
 
-  async *#loads(
-    job: JobRecord,
-    fromIndex: number,
-    wanted: Wanted,
-  ): AsyncGenerator<() => Promise<EndedItem[]>> {
+  async *#loads(job: JobRecord, fromIndex: number, wanted: Wanted): AsyncGenerator<Load> {
+    const idsOf = this.#customIds(job);
     const ordinals = await this.#ledger.countOrdinals({ jobId: job.id });
     const inOrder = job.workBlobKey === undefined;
     const start = fromIndex <= 0 || !inOrder ? 0 : await this.#ordinalOf(job.id, fromIndex, ordinals);
@@ -100,7 +121,11 @@ export class ItemReader {
       for (let ordinal = from; ordinal < range.toOrdinal; ordinal += 1) {
         const own = shards.get(ordinal) ?? [];
         if (reaches(own, fromIndex) && hasWanted(job, own, wanted))
-          yield () => this.#readOrdinal(job, own, segments.get(ordinal) ?? [], wanted);
+          yield {
+            ordinal,
+            read: () =>
+              this.#readOrdinal({ job, shards: own, segments: segments.get(ordinal) ?? [], wanted, idsOf }),
+          };
       }
     }
   }
@@ -118,19 +143,32 @@ export class ItemReader {
     return Math.max(0, low);
   }
 
-  async #readOrdinal(
-    job: JobRecord,
-    shards: readonly ShardRecord[],
-    segments: readonly SegmentRecord[],
-    wanted: Wanted,
-  ): Promise<EndedItem[]> {
+  /** Where the ids of never-run items are: in a table of their own since the job ended, before that in its input. */
+  #customIds(job: JobRecord): CustomIds {
+    const { idsBlobKey } = job;
+    if (idsBlobKey === undefined) return (shards) => readCustomIds(this.#blobs, job, shards);
+    let table: ReturnType<typeof openIdTable> | null = null;
+    return async (shards) => {
+      table ??= openIdTable(this.#blobs, idsBlobKey);
+      return await (await table)(shards[0]?.ordinal ?? -1);
+    };
+  }
+
+  async #readOrdinal(params: {
+    job: JobRecord;
+    shards: readonly ShardRecord[];
+    segments: readonly SegmentRecord[];
+    wanted: Wanted;
+    idsOf: CustomIds;
+  }): Promise<EndedItem[]> {
+    const { job, shards, segments, wanted, idsOf } = params;
     const items: EndedItem[] = wanted.succeeded || wanted.failed ? await this.#settled(segments, wanted) : [];
     const status = neverRunStatusOf(job);
     const open = status !== null && wanted[status] ? shards.flatMap(openIndices) : [];
     if (open.length > 0 && status !== null) {
-      const customIds = await readCustomIds(this.#blobs, job, shards);
+      const customIds = await idsOf(shards);
       for (const index of open)
-        items.push({ ended: 'never_run', index, customId: customIds.get(index) ?? String(index), status });
+        items.push({ ended: 'never_run', index, customId: customIds.get(index) ?? '', status });
     }
     return items.sort((left, right) => left.index - right.index);
   }
@@ -146,14 +184,17 @@ export class ItemReader {
     return items;
   }
 
-  /** The items that a segment decided, with the line each stands on; lines of other items are left out. */
+  /**
+   * The items that a segment decided, with the line each stands on; lines of other items are left out.
+   * @throws BlobMissingError, BlobDamagedError
+   */
   async readSegment(segment: SegmentRecord): Promise<(EndedItem & { ended: 'settled'; line: number })[]> {
     // With its length it comes in one buffer of that size.
     const bytes = await readBytes(this.#blobs, { key: segment.blobKey, offset: 0, length: segment.bytes });
     const items: (EndedItem & { ended: 'settled'; line: number })[] = [];
     const seen = new Set<number>();
     let line = -1;
-    for (const { header, body } of decodeSegment(bytes)) {
+    for (const { header, body } of linesOf(segment, bytes)) {
       line += 1;
       const position = positionOf(segment, header.i);
       if (position < 0 || position > 255 || !hasBit(segment.decided, position) || seen.has(position))
@@ -161,6 +202,8 @@ export class ItemReader {
       seen.add(position);
       items.push({ ended: 'settled', index: header.i, header, body, line });
     }
+    // An answer that is not there must not look like an item that never was.
+    if (seen.size !== countBits(segment.decided)) throw damaged(segment);
     return items;
   }
 
@@ -179,6 +222,28 @@ export class ItemReader {
       if (inOrder && firstOpen < job.total) break;
     }
     return firstOpen - 1;
+  }
+}
+
+type CustomIds = (shards: readonly ShardRecord[]) => Promise<Map<number, string>>;
+
+const idsOfNeverRun = (items: readonly EndedItem[]): IndexedId[] =>
+  items.flatMap((item) => (item.ended === 'never_run' ? [[item.index, item.customId] as const] : []));
+
+const damaged = ({ blobKey }: SegmentRecord, cause?: unknown): BlobDamagedError =>
+  new BlobDamagedError(`The object ${blobKey} is damaged.`, { cause });
+
+function* linesOf(segment: SegmentRecord, bytes: Buffer): Generator<SegmentLine> {
+  const lines = decodeSegment(bytes);
+  for (;;) {
+    let next: IteratorResult<SegmentLine>;
+    try {
+      next = lines.next();
+    } catch (error) {
+      throw damaged(segment, error);
+    }
+    if (next.done === true) return;
+    yield next.value;
   }
 }
 

@@ -11,6 +11,7 @@ import { EarlierAnswers } from '../reuse/earlier-answers.js';
 import { Fleet } from './fleet.js';
 import { ItemReader } from './item-reader.js';
 import { JobCreation } from './job-creation.js';
+import { JobTries } from './job-tries.js';
 import { JobViews } from './job-views.js';
 import { Jobs } from './jobs.js';
 import { Planner } from './planner.js';
@@ -25,6 +26,7 @@ const SERVICES = [
   ItemReader,
   JobCreation,
   JobPlans,
+  JobTries,
   JobViews,
   Jobs,
   OutputFiles,

@@ -131,7 +131,10 @@ export class Jobs {
     return { jobs, hasMore: found.length > limit };
   }
 
-  /** Asks for the end of a job. Idempotent. @throws DomainError `not_found`, `job_already_ended` */
+  /**
+   * Asks for the end of a job. Idempotent. A job whose results cannot be written is given up.
+   * @throws DomainError `not_found`, `job_already_ended`, also while its results are being written
+   */
   async cancel(projectId: string, id: string): Promise<JobRecord> {
     const jobId = toJobId(id);
     const stopped = await this.#ledger.stopJob({
@@ -146,6 +149,12 @@ export class Jobs {
       throw new DomainError(
         'job_already_ended',
         `Job ${id} has already ended: it is ${toJobStatus(stopped.job.state)}.`,
+      );
+    }
+    if (stopped.job.state === 'finalizing' && !isBeingCancelled(stopped.job)) {
+      throw new DomainError(
+        'job_already_ended',
+        `All items of job ${id} have ended, and its results are being written: there is nothing left to cancel.`,
       );
     }
     this.#signals.emit('job-stopping', jobId, 'cancelled');
@@ -217,6 +226,10 @@ export class Jobs {
     }
   }
 }
+
+/** Stopped by a cancel, or to be given up because of one. */
+const isBeingCancelled = ({ endReason, giveUpAtMs }: JobRecord): boolean =>
+  endReason === 'cancelled' || giveUpAtMs !== null;
 
 const notFound = (id: string): DomainError =>
   new DomainError('not_found', `No job has the id ${shownId(id)}.`);

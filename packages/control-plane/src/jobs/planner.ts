@@ -1,89 +1,113 @@
-import { LIMITS, newId } from '@batch-infer/contracts';
+import { newId } from '@batch-infer/contracts';
 import type { ScanSummary } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
-import type { Logger } from 'pino';
 import { type JobPlan, JobPlans } from '../plan/job-plans.js';
 import { PlanningEnded } from '../plan/planning-ended.js';
 import { needsPlanner } from '../plan/wants-plan.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
-import type { JobRecord } from '../ports/records.js';
+import { isSmallJob, type JobRecord } from '../ports/records.js';
 import type { Signals } from '../ports/signals.js';
-import { CLOCK, LEDGER, LOGGER, SIGNALS } from '../tokens.js';
+import { CLOCK, LEDGER, SIGNALS } from '../tokens.js';
+import { JobTries } from './job-tries.js';
 import { judge, modelsOf, shardsOf } from './judge.js';
 
 /** A creator hands its job over by signal; only jobs older than this are looked for. */
-const ORPHAN_AGE_MS = 2_000;
-const JOBS_PER_TICK = 16;
+const LEFT_BEHIND_MS = 2_000;
+const LISTED_JOBS = 32;
 /** How long a claim on the making of a plan holds; it is renewed every third of it. */
 const CLAIM_MS = 15_000;
-/** Plans that one process makes at once: each takes up to some hundred megabytes. */
+/** Jobs that one process plans at once, small and large ones apart: nobody waits behind large ones. */
+const PARALLEL_JOBS = 4;
+/** Orders that one process looks for at once: each takes up to some hundred megabytes. */
 const PARALLEL_PLANS = 2;
 
 /**
  * Plans `validating` jobs: judges their file by their options, finds the answers that earlier jobs have for them and the
  * order in which the rest is best run, and inserts their shards. Both are only speed: without them all runs in input order.
  *
- * Every step is a compare-and-set on the job, so that two planners (or one that died midway) do no harm.
+ * Every step is a compare-and-set on the job, so that two planners (or one that died midway) do no harm. A job that cannot
+ * be planned has tries and a backoff of its own (`JobTries`), and stops no other.
  */
 @Injectable()
 export class Planner {
   readonly #ledger: Ledger;
   readonly #clock: Clock;
   readonly #signals: Signals;
-  readonly #logger: Logger;
   readonly #plans: JobPlans;
+  readonly #tries: JobTries;
   readonly #owner = newId('run');
-  /** Jobs that this process works on. */
-  readonly #active = new Set<string>();
-  #largePlansUnderWay = 0;
+  /** Jobs that this process works on, and whether they are small. */
+  readonly #active = new Map<string, boolean>();
+  /** Jobs that wait until fewer orders are looked for. */
+  readonly #waiting = new Set<string>();
+  #plansUnderWay = 0;
   #draining = false;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
     @Inject(CLOCK) clock: Clock,
     @Inject(SIGNALS) signals: Signals,
-    @Inject(LOGGER) logger: Logger,
     @Inject(JobPlans) plans: JobPlans,
+    @Inject(JobTries) tries: JobTries,
   ) {
     this.#ledger = ledger;
     this.#clock = clock;
     this.#signals = signals;
-    this.#logger = logger;
     this.#plans = plans;
+    this.#tries = tries;
     signals.once('draining', () => {
       this.#draining = true;
     });
   }
 
   /**
-   * Plans the job that a signal named, and the jobs that a dead process left behind. Safe to call while an earlier call
-   * still runs. How many it planned or refused.
+   * Plans the jobs that wait, and with `jobId` those that were handed over in this very moment. Safe to call while an
+   * earlier call still runs.
+   * @returns how many it planned or refused
+   * @throws the ledger's error
    */
   async tick(jobId?: string): Promise<number> {
-    // A job that was handed over is taken whatever the time: it may have been created in this very millisecond.
-    const createdBeforeMs =
-      jobId === undefined ? this.#clock.nowMs() - ORPHAN_AGE_MS : Number.MAX_SAFE_INTEGER;
-    const due = { createdBeforeMs, limit: JOBS_PER_TICK, nowMs: this.#clock.nowMs() };
-    const waiting = [
-      ...(await this.#ledger.listUnplanned({ ...due, small: true })),
-      ...(await this.#ledger.listUnplanned({ ...due, small: false })),
-    ];
-    // Its own job first: others may take long.
-    waiting.sort((left, right) => Number(right.id === jobId) - Number(left.id === jobId));
     let planned = 0;
-    for (const job of waiting) {
-      if (this.#draining || this.#active.has(job.id)) continue;
-      this.#active.add(job.id);
-      try {
-        if (await this.#plan(job)) planned += 1;
-      } catch (error) {
-        this.#logger.error({ jobId: job.id, err: error }, 'planning failed; it is tried again');
-      } finally {
-        this.#active.delete(job.id);
-      }
+    for (;;) {
+      const ended = (await Promise.all(await this.begin(jobId))).filter(Boolean).length;
+      if (ended === 0) return planned;
+      planned += ended;
     }
-    return planned;
+  }
+
+  /** Takes up jobs that wait, as many as there is room for, small ones first; each tells whether it was planned. */
+  async begin(jobId?: string): Promise<Promise<boolean>[]> {
+    const nowMs = this.#clock.nowMs();
+    const createdBeforeMs = jobId === undefined ? nowMs - LEFT_BEHIND_MS : Number.MAX_SAFE_INTEGER;
+    const begun: Promise<boolean>[] = [];
+    for (const small of [true, false]) {
+      const due = await this.#ledger.listUnplanned({ createdBeforeMs, small, limit: LISTED_JOBS, nowMs });
+      // What was handed over just now goes first: somebody waits for it.
+      due.sort((left, right) => Number(right.id === jobId) - Number(left.id === jobId));
+      for (const job of due) if (this.#mayBegin(job)) begun.push(this.#begin(job));
+    }
+    return begun;
+  }
+
+  #mayBegin(job: JobRecord): boolean {
+    if (this.#draining || this.#active.has(job.id)) return false;
+    if (this.#waiting.has(job.id) && this.#plansUnderWay >= PARALLEL_PLANS) return false;
+    const small = isSmallJob(job);
+    return [...this.#active.values()].filter((isSmall) => isSmall === small).length < PARALLEL_JOBS;
+  }
+
+  async #begin(job: JobRecord): Promise<boolean> {
+    this.#active.set(job.id, isSmallJob(job));
+    this.#waiting.delete(job.id);
+    try {
+      return await this.#plan(job);
+    } catch (error) {
+      if (error instanceof PlanningEnded) return false;
+      return await this.#tries.failed({ job, owner: this.#owner, code: 'plan_failed', error });
+    } finally {
+      this.#active.delete(job.id);
+    }
   }
 
   async #plan(job: JobRecord): Promise<boolean> {
@@ -99,38 +123,32 @@ export class Planner {
     // Nothing of a job that is being stopped will run.
     if (job.state !== 'validating' || !needsPlanner(summary, options)) {
       const shards = shardsOf(summary, options);
-      return await this.#insert(job, summary, { shards, work: null, reuse: null, reused: 0 });
+      return await this.#insert(job, summary, {
+        shards,
+        work: null,
+        reuse: null,
+        reused: 0,
+        begunAtMs: this.#clock.nowMs(),
+      });
     }
     // Small jobs take next to nothing: they do not wait behind large ones.
-    const large = summary.items > LIMITS.shardItems;
-    if (large && this.#largePlansUnderWay >= PARALLEL_PLANS) return false;
-    if (large) this.#largePlansUnderWay += 1;
+    if (isSmallJob(job)) return await this.#makePlan(job, summary);
+    if (this.#plansUnderWay >= PARALLEL_PLANS) {
+      this.#waiting.add(job.id);
+      return false;
+    }
+    this.#plansUnderWay += 1;
     try {
       return await this.#makePlan(job, summary);
-    } catch (error) {
-      if (error instanceof PlanningEnded) return false;
-      throw error;
     } finally {
-      if (large) this.#largePlansUnderWay -= 1;
+      this.#plansUnderWay -= 1;
     }
   }
 
   async #makePlan(job: JobRecord, summary: ScanSummary): Promise<boolean> {
     const onProgress = await this.#claim(job);
-    const startedMs = performance.now();
     const plan = await this.#plans.make({ job, summary, onProgress });
-    let inserted = false;
-    try {
-      inserted = await this.#insert(job, summary, plan);
-    } finally {
-      if (!inserted) await this.#plans.discard(plan);
-    }
-    const durationMs = Math.round(performance.now() - startedMs);
-    this.#logger.info(
-      { jobId: job.id, items: summary.items, reordered: plan.work !== null, reused: plan.reused, durationMs },
-      'planned',
-    );
-    return inserted;
+    return await this.#plans.record(plan, () => this.#insert(job, summary, plan));
   }
 
   /** Keeps other planners away from a job as long as the answer is called. @throws PlanningEnded */

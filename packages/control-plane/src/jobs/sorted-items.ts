@@ -37,11 +37,11 @@ export async function* sortedItems(params: {
   }
 }
 
-/** `<header JSON> TAB <body>` as in a segment; for items that were never run `TAB <status> TAB <custom id>`. */
+/** `<header JSON> TAB <body>` as in a segment; for items that were never run `TAB [<status>, <custom id>]`. */
 function encode(item: EndedItem): (string | Uint8Array)[] {
   return item.ended === 'settled'
     ? [`${JSON.stringify(item.header)}\t`, item.body]
-    : [`\t${item.status}\t${item.customId}`];
+    : [`\t${JSON.stringify([item.status, item.customId])}`];
 }
 
 function decode(index: number, bytes: Buffer): EndedItem {
@@ -50,6 +50,6 @@ function decode(index: number, bytes: Buffer): EndedItem {
     const header = JSON.parse(bytes.toString('utf8', 0, tab)) as SegmentHeader;
     return { ended: 'settled', index, header, body: bytes.subarray(tab + 1) };
   }
-  const [, status, customId = ''] = bytes.toString('utf8').split('\t');
-  return { ended: 'never_run', index, customId, status: status === 'expired' ? 'expired' : 'cancelled' };
+  const [status, customId] = JSON.parse(bytes.toString('utf8', 1)) as ['cancelled' | 'expired', string];
+  return { ended: 'never_run', index, customId, status };
 }

@@ -1,6 +1,6 @@
 import { LIMITS, newId } from '@batch-infer/contracts';
 import type { CreateOutcome, IdempotencyClaim, Ledger } from '../ports/ledger.js';
-import type { Database, TransactionSession } from './dialect.js';
+import type { Database, Session, TransactionSession } from './dialect.js';
 
 /**
  * Creates a record at most once for a claim (I1). Call it first in the transaction: of two creates with one key the
@@ -83,6 +83,27 @@ async function findByContent<T>(session: TransactionSession, params: Claim<T>): 
   }
   await session.db.insertInto('idempotency').values(rowOf(params)).execute();
   return null;
+}
+
+/** What a create with this claim made before, when it would be recognised; also when that is gone. */
+export async function findEarlier(
+  { db }: Session,
+  claim: IdempotencyClaim,
+  nowMs: number,
+): Promise<{ recordId: string; createdAtMs: number } | null> {
+  if (claim.key === null && !claim.isRetry) return null;
+  const row = await db
+    .selectFrom('idempotency')
+    .select(['record_id', 'created_at'])
+    .where('project_id', '=', claim.projectId)
+    .where('route', '=', claim.route)
+    .where('fingerprint', '=', claim.fingerprint)
+    .where('idempotency_key', claim.key === null ? 'is' : '=', claim.key)
+    .where('created_at', '>=', claim.key === null ? nowMs - LIMITS.implicitRetryWindowMs : 0)
+    .orderBy('created_at', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row === undefined ? null : { recordId: row.record_id, createdAtMs: row.created_at };
 }
 
 function rowOf({ claim, recordId, nowMs }: { claim: IdempotencyClaim; recordId: string; nowMs: number }) {

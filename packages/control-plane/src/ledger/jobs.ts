@@ -1,4 +1,4 @@
-import { countBits, fullMask, LIMITS, type Mask, minusMask, newId } from '@batch-infer/contracts';
+import { countBits, fullMask, type Mask, minusMask, newId } from '@batch-infer/contracts';
 import type { Insertable } from 'kysely';
 import { sql } from 'kysely';
 import { DomainError } from '../errors.js';
@@ -199,33 +199,6 @@ export async function refuseJob(
     await writeWebhooks(session, row, nowMs);
     return true;
   });
-}
-
-export async function listUnplanned(
-  { db }: Database,
-  { createdBeforeMs, small, limit, nowMs }: Parameters<Ledger['listUnplanned']>[0],
-): Promise<JobRecord[]> {
-  const rows = await db
-    .with('waiting', (query) =>
-      query
-        .selectFrom('job')
-        .select(['id as waiting_id', 'created_at as waits_since'])
-        // Each project's first one, then each one's second, and so on.
-        .select(sql<number>`row_number() over (partition by project_id order by created_at, id)`.as('turn'))
-        .where('state', 'in', ['validating', 'cancelling'])
-        .where('ordinals', 'is', null)
-        .where('created_at', '<', createdBeforeMs)
-        .where('total', small ? '<=' : '>', LIMITS.shardItems)
-        .where(({ or, eb }) => or([eb('finalize_until', 'is', null), eb('finalize_until', '<=', nowMs)])),
-    )
-    .selectFrom('waiting')
-    .innerJoin('job', 'job.id', 'waiting.waiting_id')
-    .selectAll('job')
-    .orderBy('waiting.turn')
-    .orderBy('waiting.waits_since')
-    .limit(limit)
-    .execute();
-  return rows.map(toJobRecord);
 }
 
 export async function findJob(

@@ -9,7 +9,7 @@ import { createFile, deleteFile, expireFiles, findFile, listFiles } from './file
 import { abandonFinalization, claimFinalization, finishJob } from './finalization.js';
 import { forgetIdempotency } from './idempotency.js';
 import { jobProblemLedger } from './job-problems.js';
-import { claimPlanning, createJob, findJob, listJobs, listUnplanned, planJob, refuseJob } from './jobs.js';
+import { claimPlanning, createJob, findJob, listJobs, planJob, refuseJob } from './jobs.js';
 import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from './leases.js';
 import { migrate } from './migrate.js';
 import { takeOffers, withdrawOffers } from './offers.js';
@@ -25,6 +25,7 @@ import { listRunners, removeRunner, saveRunner } from './runners.js';
 import { settle } from './settle.js';
 import { advanceStopping, listExpired, stopJob } from './stopping.js';
 import { uploadLedger } from './uploads.js';
+import { listFinalizing, listUnplanned } from './waiting-jobs.js';
 import { webhookLedger } from './webhooks.js';
 
 /**
@@ -92,6 +93,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
 
     listExpired: (params) => listExpired(database, params),
     advanceStopping: (params) => advanceStopping(database, params),
+    listFinalizing: (params) => listFinalizing(database, params),
     claimFinalization: (params) => claimFinalization(database, params),
     finishJob: (params) => finishJob(database, params),
     abandonFinalization: (params) => abandonFinalization(database, params),

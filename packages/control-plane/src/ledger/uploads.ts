@@ -1,7 +1,7 @@
 import type { Insertable, Selectable } from 'kysely';
 import type { UploadLedger, UploadPartRecord, UploadRecord } from '../ports/uploads.js';
 import type { Database, Session } from './dialect.js';
-import { createOnce } from './idempotency.js';
+import { createOnce, findEarlier } from './idempotency.js';
 import type { UploadPartTable, UploadTable } from './schema.js';
 
 /** Uploads in parts: every method is one transaction. */
@@ -74,7 +74,13 @@ async function addPart(
   return database.transaction(async (session) => {
     const upload = await lockUpload(session, { projectId, id: part.uploadId });
     if (upload === null) return null;
-    if (upload.state !== 'pending' || upload.expiresAtMs <= nowMs) return { outcome: 'not_pending' };
+    if (upload.state !== 'pending' || upload.expiresAtMs <= nowMs) {
+      // Parts have no rows any more, but a part that is sent again, because its answer was lost, was taken.
+      const earlier = await findEarlier(session, idempotency, nowMs);
+      if (earlier === null) return { outcome: 'not_pending' };
+      const { recordId, createdAtMs } = earlier;
+      return { outcome: 'replayed', record: { ...part, id: recordId, createdAtMs } };
+    }
     const parts = await listParts(session, upload.id);
     const stored = parts.reduce((sum, { bytes }) => sum + bytes, 0);
     if (stored + part.bytes > maxBytes) return { outcome: 'too_much' };

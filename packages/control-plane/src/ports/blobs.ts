@@ -41,6 +41,11 @@ export class BlobMissingError extends Error {
   override readonly name = 'BlobMissingError';
 }
 
+/** An object is not what was stored. */
+export class BlobDamagedError extends Error {
+  override readonly name = 'BlobDamagedError';
+}
+
 export class StorageFullError extends Error {
   override readonly name = 'StorageFullError';
 }

@@ -280,6 +280,11 @@ export interface Ledger
   /** `cancelling` jobs to `finalizing`: those without leased shards, and after `graceBeforeMs` those with (fenced). */
   advanceStopping(params: { graceBeforeMs: number; nowMs: number }): Promise<string[]>;
   /**
+   * `finalizing` jobs that nobody works on and whose time to be tried again has come, in turn over projects. `small`: those
+   * of one shard at most, or the others.
+   */
+  listFinalizing(params: { small: boolean; limit: number; nowMs: number }): Promise<string[]>;
+  /**
    * Takes one `finalizing` job that nobody works on (a time-limited claim), or `null`. With `jobId` the owner of a claim
    * extends it.
    */

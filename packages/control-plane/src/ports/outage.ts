@@ -19,3 +19,24 @@ export class CommitUnknownError extends StoreUnavailableError {
 export class StoreBusyError extends StoreUnavailableError {
   override readonly name = 'StoreBusyError';
 }
+
+/** Codes of connections that fail and of databases that cannot answer now; the causes of an error count too. */
+const OUTAGE_CODES: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'SQLITE_BUSY',
+]);
+
+/** Whether an error says that a store, or the way to it, does not work now; of an unknown commit too. */
+export function isOutage(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof StoreUnavailableError) return true;
+  if ('code' in error && OUTAGE_CODES.has(error.code)) return true;
+  if (error instanceof AggregateError && error.errors.some(isOutage)) return true;
+  return isOutage(error.cause);
+}

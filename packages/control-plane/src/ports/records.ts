@@ -1,4 +1,12 @@
-import type { EndReason, InputError, ItemError, JobState, Mask, Priority } from '@batch-infer/contracts';
+import {
+  type EndReason,
+  type InputError,
+  type ItemError,
+  type JobState,
+  LIMITS,
+  type Mask,
+  type Priority,
+} from '@batch-infer/contracts';
 import type { ScanSummary } from '@batch-infer/contracts/jsonl';
 import type { JobOptions } from '@batch-infer/contracts/native';
 
@@ -93,6 +101,9 @@ export interface JobRecord {
   readonly finishedAtMs: number | null;
   readonly expiresAtMs: number;
 }
+
+/** Jobs of one shard at most take next to nothing to plan and to end: they never wait behind larger ones. */
+export const isSmallJob = ({ total }: Pick<JobRecord, 'total'>): boolean => total <= LIMITS.shardItems;
 
 export type ShardState = 'ready' | 'leased' | 'done' | 'split' | 'stopped';
 

@@ -17,7 +17,8 @@ function piecesOf({ item, cursor }: Result): (string | Uint8Array)[] {
   const head = (customId: string, status: string): string =>
     `{"index":${item.index},"custom_id":${safeJson(customId)},"status":"${status}"`;
   if (item.ended === 'never_run') {
-    const error = itemError(item.status === 'expired' ? 'job_expired' : 'job_cancelled');
+    const ended = itemError(item.status === 'expired' ? 'job_expired' : 'job_cancelled');
+    const error = item.customId === '' ? { ...ended, message: `${ended.message} ${ID_UNKNOWN}` } : ended;
     return [`${head(item.customId, item.status)},"error":${safeJson(error)},"attempts":0${end}`];
   }
   const { header, body } = item;
@@ -32,6 +33,8 @@ function piecesOf({ item, cursor }: Result): (string | Uint8Array)[] {
     `${usage}${origin}${tail}`,
   ];
 }
+
+const ID_UNKNOWN = 'Its custom_id is not known any more: the input file was deleted.';
 
 const safeJson = (value: unknown): string => toSingleLine(JSON.stringify(value));
 
