@@ -8,4 +8,5 @@ export * from './ids.js';
 export * from './lifecycle.js';
 export * from './limits.js';
 export * from './masks.js';
+export * from './openai-error.js';
 export * from './segment-line.js';

@@ -1,4 +1,10 @@
-import { FAILURE_RULES, type FailureCode, type SegmentHeader, toSingleLine } from '@batch-infer/contracts';
+import {
+  FAILURE_RULES,
+  type FailureCode,
+  itemError,
+  openAiErrorBody,
+  toSingleLine,
+} from '@batch-infer/contracts';
 import type { EndedItem } from '../jobs/item-reader.js';
 
 /**
@@ -26,7 +32,10 @@ export function toBatchLine(jobId: string, item: EndedItem): BatchLine {
   const response = `${head(header.c)}{"status_code":${header.st},"request_id":${JSON.stringify(header.r)},"body":`;
   if (header.ok) return { file: 'output', pieces: [response, body, '},"error":null}\n'] };
   if (header.st >= 400) {
-    return { file: 'error', pieces: [response, errorBody(header, body), '},"error":null}\n'] };
+    return {
+      file: 'error',
+      pieces: [response, openAiErrorBody(body, header.e ?? itemError('engine_error')), '},"error":null}\n'],
+    };
   }
   const error = {
     code: header.e?.code ?? 'engine_error',
@@ -41,16 +50,3 @@ export function toBatchLine(jobId: string, item: EndedItem): BatchLine {
 /** `batch_req_` with the job's own digits and the item's index. */
 const requestIdOf = (jobId: string, index: number): string =>
   `batch_req_${jobId.slice(jobId.indexOf('_') + 1)}${index.toString(16).padStart(8, '0')}`;
-
-/** The engine's own error body when it has OpenAI's shape; else our words in that shape. */
-function errorBody(header: SegmentHeader, body: Uint8Array): Uint8Array | string {
-  try {
-    const parsed = JSON.parse(Buffer.from(body).toString('utf8')) as { error?: unknown } | null;
-    if (typeof parsed === 'object' && typeof parsed?.error === 'object' && parsed.error !== null) return body;
-  } catch {
-    // Not JSON: an error page, or nothing.
-  }
-  const failure = header.e ?? { code: 'engine_error', ...FAILURE_RULES.engine_error };
-  const error = { message: failure.message, type: failure.type, param: null, code: failure.code };
-  return toSingleLine(JSON.stringify({ error }));
-}
