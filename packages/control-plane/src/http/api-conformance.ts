@@ -6,6 +6,7 @@ import {
   type ItemError,
   itemError,
   newId,
+  parseExactJson,
   type SegmentHeader,
 } from '@batch-infer/contracts';
 import { isBlank } from '@batch-infer/contracts/jsonl';
@@ -217,7 +218,8 @@ async function runShard(
   if (offered === undefined) return null;
   const claim = { shardId: offered.id, epoch: offered.epoch, runnerId: 'runner-1', leaseMs: 30_000, nowMs };
   const claimed = await ledger.claimShard(claim);
-  if (claimed.outcome !== 'claimed') throw new Error(`the claim was refused: ${claimed.reason}`);
+  // A test that plays another runner was faster.
+  if (claimed.outcome !== 'claimed') return null;
   const { shard, job } = claimed;
   const lines: Uint8Array[] = [];
   const outcomes: ItemOutcome[] = [];
@@ -228,7 +230,7 @@ async function runShard(
     .filter((text) => !isBlank(Buffer.from(text)));
   texts.slice(shard.skip, shard.skip + shard.count).forEach((text, position) => {
     const index = indexAt(shard, position);
-    const line = JSON.parse(text) as { custom_id?: string };
+    const line = parseExactJson(text) as { custom_id?: string };
     const isDone = ((shard.doneMask[position >> 3] ?? 0) & (1 << (position & 7))) !== 0;
     const said = isDone ? null : answer(index, line);
     if (said === null) return;

@@ -22,11 +22,20 @@ const LARGE_BYTES = 256 * 1024;
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
-/** The bytes of JSON bodies by their request, for whoever must hand them on as they came. */
+/** The bytes of JSON bodies by their request, for whoever must hand them on as they came. They go with their request. */
 const bytesByRequest = new WeakMap<FastifyRequest, Buffer>();
 
-/** The bytes of a request's JSON body; `null` when it has none. */
-export const jsonBytesOf = (request: FastifyRequest): Buffer | null => bytesByRequest.get(request) ?? null;
+const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
+
+/**
+ * A request's JSON body as the bytes that came, for what is handed on as it was sent. To be taken once: a handler that
+ * waits for minutes must not hold them.
+ */
+export function takeJsonBytes(request: FastifyRequest): Buffer {
+  const bytes = bytesByRequest.get(request) ?? Buffer.from(JSON.stringify(request.body ?? null));
+  bytesByRequest.delete(request);
+  return bytes.subarray(0, BOM.length).equals(BOM) ? bytes.subarray(BOM.length) : bytes;
+}
 
 /**
  * Reads a JSON body whole, held to its bounds while it comes in and before anything is built of it; an empty one is

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isExactNumber } from '@batch-infer/contracts';
 import type { IdempotencyClaim } from '../ports/ledger.js';
 
 /** What a request says about being sent twice; a create adds the fingerprint of its content. */
@@ -13,6 +14,7 @@ export function fingerprintOf(...parts: readonly unknown[]): string {
 
 /** JSON with the keys of every object sorted. */
 function canonicalJson(value: unknown): string {
+  if (isExactNumber(value)) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (typeof value === 'object' && value !== null) {
     const members = Object.entries(value)

@@ -1,16 +1,20 @@
 import type { InputError } from '@batch-infer/contracts';
 import type { ScanResult } from '@batch-infer/contracts/jsonl';
 import { assertGoodInput } from '../ingest/ingest.js';
+import { compactJson } from '../ingest/json-pieces.js';
 
-/** Work handed over inside the JSON of the request. */
+/** Work handed over inside the JSON of the request, as the JSON text that came. */
 export type InlineInput =
-  | { readonly kind: 'single'; readonly body: unknown }
-  | { readonly kind: 'items'; readonly items: readonly unknown[] };
+  | { readonly kind: 'single'; readonly body: Buffer }
+  | { readonly kind: 'items'; readonly items: readonly Buffer[] };
+
+const LINE_FEED = Buffer.from('\n');
 
 /** The input as a JSONL file: from here on the path is the same for every way of handing work over. */
 export function encodeInline(input: InlineInput): Buffer {
-  if (input.kind === 'single') return Buffer.from(`${JSON.stringify({ body: input.body })}\n`);
-  return Buffer.from(input.items.map((item) => `${JSON.stringify(item)}\n`).join(''));
+  if (input.kind === 'single')
+    return Buffer.concat([Buffer.from('{"body":'), compactJson(input.body), Buffer.from('}\n')]);
+  return Buffer.concat(input.items.flatMap((item) => [compactJson(item), LINE_FEED]));
 }
 
 /**

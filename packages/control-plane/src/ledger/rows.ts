@@ -1,4 +1,4 @@
-import { emptyMask, type Mask } from '@batch-infer/contracts';
+import { emptyMask, type Mask, parseExactJson } from '@batch-infer/contracts';
 import type { Insertable, Selectable } from 'kysely';
 import type { FileRecord, JobProblem, JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
 import type { FileTable, JobTable, SegmentTable, ShardTable } from './schema.js';
@@ -126,7 +126,8 @@ export function toJobRecord(row: Selectable<JobTable>): JobRecord {
     inputBlobKey: row.input_blob_key,
     ...(row.work_blob_key === null ? {} : { workBlobKey: row.work_blob_key }),
     ...(row.ids_blob_key === null ? {} : { idsBlobKey: row.ids_blob_key }),
-    options: JSON.parse(row.options),
+    // `defaults` go on to engines.
+    options: parseExactJson(row.options) as JobRecord['options'],
     models: JSON.parse(row.models),
     priority: row.priority,
     completionWindow: row.completion_window,

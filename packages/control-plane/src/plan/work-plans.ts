@@ -1,4 +1,4 @@
-import { LIMITS } from '@batch-infer/contracts';
+import { exactNumber, LIMITS } from '@batch-infer/contracts';
 import type { ScanSummary } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
 import { BlobWriter } from '../finalize/blob-writer.js';
@@ -87,7 +87,7 @@ export class WorkPlans {
     const limit = defaults?.max_completion_tokens ?? defaults?.max_tokens ?? defaults?.max_output_tokens;
     const itemDefaults = {
       model: modelOf(job.options) ?? '',
-      maxTokens: typeof limit === 'number' ? limit : null,
+      maxTokens: exactNumber(limit),
       reuse: sharesAnswers(job.options),
     };
     let index = 0;

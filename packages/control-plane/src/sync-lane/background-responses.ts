@@ -1,4 +1,4 @@
-import { isTerminal, type Priority } from '@batch-infer/contracts';
+import { isTerminal, type Priority, parseExactJson } from '@batch-infer/contracts';
 import { metadata as metadataSchema } from '@batch-infer/contracts/native';
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
@@ -25,7 +25,7 @@ type RequestBody = Readonly<Record<string, unknown>>;
 /** What is known of a background response now. */
 export interface BackgroundResponse {
   readonly job: JobRecord;
-  /** What was asked for. */
+  /** What was asked for; numbers may be kept as their text, see `parseExactJson`. */
   readonly request: RequestBody;
   /** `null` while it has no end. */
   readonly end: EndedItem | null;
@@ -65,22 +65,23 @@ export class BackgroundResponses {
    * @throws DomainError for a request that cannot run; `idempotency_key_reused`
    */
   async create(params: {
-    /** What the engine gets. */
-    body: RequestBody;
+    /** JSON text of what the engine gets. */
+    body: Buffer;
     attempt: CreateAttempt;
     /** Aborted when the client is gone: then nothing is made. */
     signal: AbortSignal;
   }): Promise<BackgroundResponse & { readonly replayed: boolean }> {
     const { body, attempt, signal } = params;
     const { key, value } = BACKGROUND_LANE_METADATA;
-    const { data: metadata = {} } = metadataSchema.safeParse(body.metadata);
+    const request = parseExactJson(body.toString('utf8')) as RequestBody;
+    const { data: metadata = {} } = metadataSchema.safeParse(request.metadata);
     const { job, replayed } = await this.#creation
       .fromInline({
         input: { kind: 'single', body },
         options: {
           ...SHORT_LIVED_OUTPUT,
           endpoint: ENDPOINT,
-          priority: priorityOf(body.service_tier),
+          priority: priorityOf(request.service_tier),
           metadata: { ...metadata, [key]: value },
         },
         attempt,
@@ -89,13 +90,13 @@ export class BackgroundResponses {
       .catch((error: unknown) => {
         throw toRequestError(error);
       });
-    return { job, request: body, end: replayed ? await this.#endOf(job) : null, replayed };
+    return { job, request, end: replayed ? await this.#endOf(job) : null, replayed };
   }
 
   async get(named: Named): Promise<BackgroundResponse> {
     const job = await this.#find(named);
     const input = await readBytes(this.#blobs, { key: job.inputBlobKey });
-    const { body } = JSON.parse(input.toString('utf8')) as { readonly body: RequestBody };
+    const { body } = parseExactJson(input.toString('utf8')) as { readonly body: RequestBody };
     return { job, request: body, end: await this.#endOf(job) };
   }
 

@@ -61,13 +61,16 @@ export class SyncLane {
    */
   async submit(params: {
     endpoint: Endpoint;
-    body: Readonly<Record<string, unknown>>;
+    /** JSON text of what the engine gets. */
+    body: Buffer;
+    /** The body's `model`. */
+    model: unknown;
     attempt: CreateAttempt;
     /** Aborted when the client is gone. */
     signal: AbortSignal;
   }): Promise<{ job: JobRecord; replayed: boolean }> {
-    const { endpoint, body, attempt, signal } = params;
-    if (typeof body.model === 'string') await this.#models.require(body.model, { signal });
+    const { endpoint, body, model, attempt, signal } = params;
+    if (typeof model === 'string') await this.#models.require(model, { signal });
     const { job, replayed } = await this.#creation
       .fromInline({
         input: { kind: 'single', body },

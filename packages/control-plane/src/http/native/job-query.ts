@@ -1,10 +1,12 @@
 import {
   ITEM_STATUSES,
+  isExactNumber,
   JOB_STATES,
   JOB_STATUSES,
   type JobState,
   type JobStatus,
   LIMITS,
+  parseExactJson,
   toJobStatus,
 } from '@batch-infer/contracts';
 import { type JobOptions, jobOptions } from '@batch-infer/contracts/native';
@@ -41,7 +43,8 @@ function metadataOf(query: Query): unknown {
 
 function jsonParameter(param: string, text: string): unknown {
   try {
-    return JSON.parse(text);
+    const value = parseExactJson(text);
+    return isExactNumber(value) ? Number(text) : value;
   } catch {
     throw new DomainError('invalid_parameter', `${param} must be JSON.`, { param });
   }

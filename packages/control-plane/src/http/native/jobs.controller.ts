@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { isTerminal, LIMITS } from '@batch-infer/contracts';
+import { isTerminal, LIMITS, parseExactJson } from '@batch-infer/contracts';
 import {
   createJobRequest,
   IDEMPOTENT_REPLAYED_HEADER,
@@ -15,6 +15,7 @@ import {
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
+import { elementsOf, memberOf } from '../../ingest/json-pieces.js';
 import type { InlineInput } from '../../jobs/inline-input.js';
 import type { Wanted } from '../../jobs/item-reader.js';
 import { type CreatedJob, JobCreation } from '../../jobs/job-creation.js';
@@ -23,6 +24,7 @@ import { Jobs } from '../../jobs/jobs.js';
 import { Results } from '../../jobs/results.js';
 import { ProjectId } from '../auth/project.js';
 import { idempotencyOf } from '../idempotency.js';
+import { takeJsonBytes } from '../json-body.js';
 import { clientSignal, headerOf } from '../request-context.js';
 import { parseWith } from '../validation.js';
 import {
@@ -73,17 +75,18 @@ export class JobsController {
         await this.#creation.fromStream({ source: body, options, attempt, signal }),
       );
     }
-    const { input, items, file_id: fileId, dry_run: dryRun, ...options } = parseWith(createJobRequest, body);
+    const { input, items, file_id: fileId, dry_run: dryRun, ...checked } = parseWith(createJobRequest, body);
+    // What goes on to engines is what was sent: checked copies lack digits of long numbers, and keys such as `__proto__`.
+    const source = takeJsonBytes(request);
+    const options = withDefaultsAsSent(checked, source);
     if (fileId !== undefined) {
       if (dryRun) return plan(reply, await this.#creation.planFile({ projectId, fileId, options }));
       return await this.#accepted(reply, await this.#creation.fromFile({ fileId, options, attempt, signal }));
     }
-    // The checked copy may lack keys such as `__proto__`; what is stored is what was sent.
-    const sent = body as { input?: unknown; items?: readonly unknown[]; defaults?: JobOptions['defaults'] };
     const inline: InlineInput =
       items === undefined
-        ? { kind: 'single', body: sent.input ?? input }
-        : { kind: 'items', items: sent.items ?? items };
+        ? { kind: 'single', body: pieceOf(source, 'input', input) }
+        : { kind: 'items', items: elementsOf(pieceOf(source, 'items', items)) };
     if (dryRun) return plan(reply, await this.#creation.planInline({ input: inline, options }));
     return await this.#accepted(
       reply,
@@ -196,6 +199,15 @@ export class JobsController {
     // A failure while it streams destroys the socket: a cut answer must not look whole.
     await reply.send(Readable.from(toResultLines(batches), { objectMode: false }));
   }
+}
+
+const pieceOf = (source: Buffer, key: string, checked: unknown): Buffer =>
+  memberOf(source, key) ?? Buffer.from(JSON.stringify(checked));
+
+function withDefaultsAsSent(options: JobOptions, source: Buffer): JobOptions {
+  const text = options.defaults === undefined ? null : memberOf(source, 'defaults');
+  if (text === null) return options;
+  return { ...options, defaults: parseExactJson(text.toString('utf8')) as Record<string, unknown> };
 }
 
 function plan(reply: FastifyReply, answer: JobPlan): JobPlan {

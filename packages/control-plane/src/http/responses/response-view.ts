@@ -1,6 +1,8 @@
-import { FAILURE_RULES, type SegmentHeader, toResponseId } from '@batch-infer/contracts';
+import { FAILURE_RULES, parseExactJson, type SegmentHeader, toResponseId } from '@batch-infer/contracts';
+import type { JobRecord } from '../../ports/records.js';
 import type { BackgroundResponse } from '../../sync-lane/background-responses.js';
 import type { JsonObject } from '../sync/json-object.js';
+import { asAsked, wholeResponse } from './whole-response.js';
 
 const decoder = new TextDecoder();
 
@@ -26,9 +28,31 @@ export function toResponse(response: BackgroundResponse): JsonObject {
       : { ...blank, status: 'failed', error: { code: 'server_error', message: EXPIRED } };
   }
   if (!end.header.ok) return { ...blank, status: 'failed', error: errorOf(end.header) };
-  const body: JsonObject = JSON.parse(decoder.decode(end.body));
-  return { ...blank, status: 'completed', completed_at: endedAt, ...body, ...own };
+  const body = responseIn(end.body);
+  return { ...wholeResponse(body, request, { ...own, status: 'completed', completed_at: endedAt }), ...own };
 }
+
+/**
+ * The answer of a plain request of `/v1/responses`: the engine's bytes where it left nothing out, else its body with what
+ * it left out. Its id is its own.
+ * @param request JSON text of what was asked for
+ */
+export function toPlainResponse(job: JobRecord, request: Buffer, answer: Uint8Array): Uint8Array {
+  const asked = responseIn(request);
+  const own = {
+    id: toResponseId(job.id),
+    object: 'response',
+    created_at: seconds(job.createdAtMs),
+    background: false,
+  };
+  const body = responseIn(answer);
+  // What is no response is told as it came.
+  if (!Array.isArray(body.output)) return answer;
+  const whole = wholeResponse(body, asked, own);
+  return whole === body ? answer : Buffer.from(JSON.stringify(whole));
+}
+
+const responseIn = (text: Uint8Array): JsonObject => parseExactJson(decoder.decode(text)) as JsonObject;
 
 const EXPIRED = 'The response could not be made before its time was over. Send the request again.';
 
@@ -36,37 +60,6 @@ const EXPIRED = 'The response could not be made before its time was over. Send t
 function errorOf({ e }: SegmentHeader): JsonObject {
   const { type, message } = e ?? FAILURE_RULES.engine_error;
   return { code: type === 'invalid_request_error' ? 'invalid_prompt' : 'server_error', message, type };
-}
-
-/** The fields of a response that repeat its request, with OpenAI's own values where nothing was said. */
-function asAsked(request: JsonObject): JsonObject {
-  const asked = (name: string, otherwise: unknown = null): unknown => request[name] ?? otherwise;
-  return {
-    incomplete_details: null,
-    instructions: asked('instructions'),
-    max_output_tokens: asked('max_output_tokens'),
-    max_tool_calls: asked('max_tool_calls'),
-    metadata: asked('metadata', {}),
-    model: asked('model', ''),
-    output: [],
-    parallel_tool_calls: asked('parallel_tool_calls', true),
-    previous_response_id: asked('previous_response_id'),
-    prompt: asked('prompt'),
-    prompt_cache_key: asked('prompt_cache_key'),
-    reasoning: asked('reasoning'),
-    safety_identifier: asked('safety_identifier'),
-    service_tier: asked('service_tier'),
-    store: asked('store', true),
-    temperature: asked('temperature'),
-    text: asked('text', { format: { type: 'text' } }),
-    tool_choice: asked('tool_choice', 'auto'),
-    tools: asked('tools', []),
-    top_logprobs: asked('top_logprobs'),
-    top_p: asked('top_p'),
-    truncation: asked('truncation'),
-    usage: null,
-    user: asked('user'),
-  };
 }
 
 const seconds = (atMs: number | null): number | null => (atMs === null ? null : Math.floor(atMs / 1_000));

@@ -2,4 +2,7 @@
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** The objects of a list; none where there is no list. */
-export const listOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value : []);
+export const listOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value.filter(isObject) : []);
+
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

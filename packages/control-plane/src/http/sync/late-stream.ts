@@ -1,10 +1,8 @@
 import { PassThrough, type Readable } from 'node:stream';
 import type { ItemAnswer } from './item-answer.js';
-import type { SyncRequest } from './sync-request.js';
+import { type AskedStream, streamText } from './stream-text.js';
 
 const KEEP_ALIVE_MS = 10_000;
-
-const decoder = new TextDecoder();
 
 /**
  * A stream that begins before its answer is there. The status is gone with the first byte: what goes wrong from then on
@@ -13,7 +11,7 @@ const decoder = new TextDecoder();
  */
 export function lateStream(params: {
   answer: Promise<ItemAnswer>;
-  stream: NonNullable<SyncRequest['stream']>;
+  stream: AskedStream;
   toErrorBody: (error: unknown) => unknown;
 }): Readable {
   const { answer, stream, toErrorBody } = params;
@@ -24,11 +22,10 @@ export function lateStream(params: {
   // The client is gone.
   body.once('close', () => clearInterval(timer));
   void answer
-    .then(({ status, body: text }) => {
-      const value = JSON.parse(decoder.decode(text));
-      return status === 200 ? dialect.events(value, stream).join('') : dialect.error(value);
-    })
-    .catch((error: unknown) => dialect.error(toErrorBody(error)))
+    .then(
+      (ended) => streamText(ended, stream, toErrorBody),
+      (error: unknown) => dialect.error(toErrorBody(error)),
+    )
     .then((events) => {
       clearInterval(timer);
       body.end(events);

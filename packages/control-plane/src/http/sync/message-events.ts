@@ -12,13 +12,13 @@ export function toMessageEvents(message: JsonObject): string[] {
         content: [],
         stop_reason: null,
         stop_sequence: null,
-        usage: { ...counted, output_tokens: 0 },
+        usage: { input_tokens: 0, ...counted, output_tokens: 0 },
       },
     }),
     ...listOf(content).flatMap(toBlockEvents),
     event('message_delta', {
       delta: { stop_reason: stopReason ?? null, stop_sequence: stopSequence ?? null },
-      usage: counted,
+      usage: { output_tokens: 0, ...counted },
     }),
     event('message_stop', {}),
   ];

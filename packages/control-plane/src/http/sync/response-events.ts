@@ -41,8 +41,8 @@ export function toResponseEvents(response: JsonObject): string[] {
 
 /** An error that comes when the stream has begun: as the API's own event, and as SDKs read it. */
 export function toResponseError(body: unknown): string {
-  const { error = {} } = body as { error?: JsonObject };
-  const { code = null, message = '', param = null } = error;
+  const { error } = (body ?? {}) as { error?: JsonObject };
+  const { code = null, message = '', param = null } = error ?? {};
   return event('error', { code, message, param, sequence_number: 0, error });
 }
 
@@ -71,7 +71,8 @@ function insideOf(item: JsonObject, at: JsonObject): { begun: JsonObject; events
         events: [...partsOf(item.summary, at), ...partsOf(item.content, at)],
       };
     case 'function_call': {
-      const { arguments: text, name } = item;
+      const { arguments: said, name } = item;
+      const text = typeof said === 'string' ? said : JSON.stringify(said ?? {});
       return {
         begun: { ...begun, arguments: '' },
         events: [
@@ -96,7 +97,7 @@ function partsOf(parts: unknown, item: JsonObject): Told[] {
       ];
     }
     const at = { ...item, [events.index]: index };
-    const text = part[events.field];
+    const text = part[events.field] ?? '';
     const logprobs = part.type === 'output_text' ? { logprobs: part.logprobs ?? [] } : {};
     return [
       [`response.${events.added}`, { ...at, part: { ...part, [events.field]: '' } }],

@@ -1,9 +1,12 @@
 import { type Endpoint, LIMITS } from '@batch-infer/contracts';
 import type { FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
+import { withoutMembers } from '../../ingest/json-pieces.js';
+import { takeJsonBytes } from '../json-body.js';
 import { headerOf } from '../request-context.js';
 import type { JsonObject } from './json-object.js';
-import { STREAMS, type StreamDialect } from './streams.js';
+import type { AskedStream } from './stream-text.js';
+import { STREAMS } from './streams.js';
 
 /** The job behind an answer; on errors as well. */
 export const JOB_ID_HEADER = 'x-batch-infer-job-id';
@@ -14,18 +17,22 @@ const CANCEL_HEADER = 'x-batch-infer-cancel-on-disconnect';
 
 /** What a plain request asks for. */
 export interface SyncRequest {
-  /** What the engine gets: without what only concerns the way back. */
-  readonly body: JsonObject;
+  /** JSON text of what the engine gets: as it was sent, without what only concerns the way back. */
+  readonly body: Buffer;
+  readonly model: unknown;
   /** `null`: one JSON answer. */
-  readonly stream: { readonly dialect: StreamDialect; readonly includeUsage: boolean } | null;
+  readonly stream: AskedStream | null;
   readonly waitMs: number;
   readonly cancelOnDisconnect: boolean;
 }
 
+const WAY_BACK: ReadonlySet<string> = new Set(['stream', 'stream_options']);
+const BACKGROUND: ReadonlySet<string> = new Set([...WAY_BACK, 'background']);
+
 /** @throws DomainError `invalid_request`, `invalid_parameter` */
 export function readSyncRequest(request: FastifyRequest, endpoint: Endpoint): SyncRequest {
-  const { stream, stream_options: streamOptions, ...body } = objectOf(request.body);
-  if (body.background === true) {
+  const { stream, stream_options: streamOptions, background, model } = objectOf(request.body);
+  if (background === true) {
     throw new DomainError(
       'invalid_parameter',
       'background must not be true here: only /v1/responses has it. Make a job with POST /v1/jobs, or a batch with POST /v1/batches.',
@@ -33,7 +40,8 @@ export function readSyncRequest(request: FastifyRequest, endpoint: Endpoint): Sy
     );
   }
   return {
-    body,
+    body: withoutMembers(takeJsonBytes(request), WAY_BACK),
+    model,
     stream: stream === true ? streamOf(endpoint, streamOptions) : null,
     waitMs: waitMsOf(headerOf(request, WAIT_HEADER)),
     cancelOnDisconnect: headerOf(request, CANCEL_HEADER) === 'true',
@@ -44,10 +52,9 @@ export function readSyncRequest(request: FastifyRequest, endpoint: Endpoint): Sy
 export const isForBackground = ({ body }: FastifyRequest): boolean =>
   typeof body === 'object' && body !== null && 'background' in body && body.background === true;
 
-/** What the engine gets of a background request: for it the request is like any other. @throws DomainError */
-export function readBackgroundRequest(request: FastifyRequest): JsonObject {
-  const { background, stream, stream_options: streamOptions, ...body } = objectOf(request.body);
-  if (stream !== true) return body;
+/** JSON text of what the engine gets of a background request: for it the request is like any other. @throws DomainError */
+export function readBackgroundRequest(request: FastifyRequest): Buffer {
+  if (objectOf(request.body).stream !== true) return withoutMembers(takeJsonBytes(request), BACKGROUND);
   throw new DomainError(
     'invalid_parameter',
     'stream must not be true with background: ask for the response with GET /v1/responses/{id} until it has ended.',
@@ -60,7 +67,7 @@ function objectOf(body: unknown): JsonObject {
   throw new DomainError('invalid_request', 'The body must be a JSON object.');
 }
 
-function streamOf(endpoint: Endpoint, options: unknown): NonNullable<SyncRequest['stream']> {
+function streamOf(endpoint: Endpoint, options: unknown): AskedStream {
   const dialect = STREAMS[endpoint];
   if (dialect === undefined) {
     throw new DomainError(

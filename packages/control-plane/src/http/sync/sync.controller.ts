@@ -16,9 +16,10 @@ import { EVENT_STREAM_HEADERS } from '../events/server-sent-events.js';
 import { idempotencyOf } from '../idempotency.js';
 import { toProblem } from '../problem.js';
 import { ClientGoneError, clientSignal } from '../request-context.js';
-import { toResponse } from '../responses/response-view.js';
+import { toPlainResponse, toResponse } from '../responses/response-view.js';
 import { type ItemAnswer, toItemAnswer } from './item-answer.js';
 import { lateStream } from './late-stream.js';
+import { streamText } from './stream-text.js';
 import {
   isForBackground,
   JOB_ID_HEADER,
@@ -31,8 +32,6 @@ import {
 const STREAM_BEGINS_MS = 10_000;
 /** TCP's own sign of life, for connections that stand still for minutes. */
 const KEEP_ALIVE_MS = 10_000;
-
-const decoder = new TextDecoder();
 
 /** Chat completions, completions, embeddings, responses and messages, answered when they are there. */
 @Controller('v1')
@@ -95,7 +94,13 @@ export class SyncController {
     const asked = readSyncRequest(request, endpoint);
     const attempt = idempotencyOf(request, projectId, `POST ${endpoint}`);
     const signal = clientSignal(reply);
-    const { job, replayed } = await this.#lane.submit({ endpoint, body: asked.body, attempt, signal });
+    const { job, replayed } = await this.#lane.submit({
+      endpoint,
+      body: asked.body,
+      model: asked.model,
+      attempt,
+      signal,
+    });
     reply.header(JOB_ID_HEADER, job.id);
     if (replayed) reply.header(IDEMPOTENT_REPLAYED_HEADER, 'true');
     // A wait of minutes without a byte: the connection must not look dead to what stands between.
@@ -112,8 +117,8 @@ export class SyncController {
     const { job, asked, dialect, requestId, reply } = waiting;
     const answer = this.#whenEnded(waiting);
     const { stream } = asked;
+    const toErrorBody = (error: unknown) => errorBodyOf(error, dialect, requestId);
     if (stream !== null && !(await endsWithin(answer, STREAM_BEGINS_MS))) {
-      const toErrorBody = (error: unknown) => errorBodyOf(error, dialect, requestId);
       await reply.status(200).headers(EVENT_STREAM_HEADERS).send(lateStream({ answer, stream, toErrorBody }));
       return;
     }
@@ -123,13 +128,15 @@ export class SyncController {
       await reply.header('content-type', 'application/json; charset=utf-8').send(body);
       return;
     }
-    const events = stream.dialect.events(JSON.parse(decoder.decode(body)), stream);
-    await reply.headers(EVENT_STREAM_HEADERS).send(events.join(''));
+    const events = streamText({ status, headers, body }, stream, toErrorBody);
+    await reply.headers(EVENT_STREAM_HEADERS).send(events);
   }
 
   async #whenEnded({ job, asked, dialect, signal }: Waiting): Promise<ItemAnswer> {
     const item = await this.#lane.wait({ job, waitMs: asked.waitMs, signal });
-    return toItemAnswer(item ?? (await this.#notReady(job, asked)), dialect);
+    const answer = toItemAnswer(item ?? (await this.#notReady(job, asked)), dialect);
+    if (answer.status !== 200 || job.options.endpoint !== '/v1/responses') return answer;
+    return { ...answer, body: toPlainResponse(job, asked.body, answer.body) };
   }
 
   async #notReady(job: JobRecord, { waitMs }: SyncRequest): Promise<EndedItem> {

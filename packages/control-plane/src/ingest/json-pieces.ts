@@ -1,0 +1,64 @@
+import { eachElement, skipSeparators } from '../plan/json-members.js';
+import { isJsonSpace, JSON_BYTES, jsonMembers } from './json-value-scanner.js';
+
+/**
+ * Pieces of a JSON text that is known to be valid, as the bytes that came: what is stored and run is what was sent, to the
+ * digit of every number, and is never built anew from parsed values.
+ */
+
+/** The value of a top-level member, the last one where several have the key; `null` where none has it. */
+export function memberOf(object: Buffer, key: string): Buffer | null {
+  const member = jsonMembers(object)?.findLast((one) => one.key === key);
+  return member === undefined ? null : object.subarray(member.start, member.end);
+}
+
+/** The object without these top-level members; the same bytes where it has none of them. */
+export function withoutMembers(object: Buffer, keys: ReadonlySet<string>): Buffer {
+  const members = jsonMembers(object) ?? [];
+  const kept = members.filter(({ key }) => !keys.has(key));
+  if (kept.length === members.length) return object;
+  const pieces = kept.flatMap(({ key, start, end }, index) => [
+    Buffer.from(`${index === 0 ? '' : ','}${JSON.stringify(key)}:`),
+    object.subarray(start, end),
+  ]);
+  return Buffer.concat([Buffer.from('{'), ...pieces, Buffer.from('}')]);
+}
+
+/** The elements of an array. */
+export function elementsOf(array: Buffer): Buffer[] {
+  const elements: Buffer[] = [];
+  eachElement(array, skipSeparators(array, 0), ({ from, to }) => {
+    elements.push(array.subarray(from, to));
+    return true;
+  });
+  return elements;
+}
+
+const { QUOTE, BACKSLASH } = JSON_BYTES;
+
+/** The text without the white space between its tokens, so that it is one line. */
+export function compactJson(text: Buffer): Buffer {
+  const pieces: Buffer[] = [];
+  let start = 0;
+  for (let at = 0; at < text.length; ) {
+    const byte = text[at];
+    if (byte === QUOTE) {
+      at = behindString(text, at);
+      continue;
+    }
+    if (isJsonSpace(byte)) {
+      pieces.push(text.subarray(start, at));
+      start = at + 1;
+    }
+    at += 1;
+  }
+  if (pieces.length === 0) return text;
+  pieces.push(text.subarray(start));
+  return Buffer.concat(pieces);
+}
+
+function behindString(text: Buffer, from: number): number {
+  let at = from + 1;
+  while (at < text.length && text[at] !== QUOTE) at += text[at] === BACKSLASH ? 2 : 1;
+  return at + 1;
+}
