@@ -2,7 +2,15 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type BetterSqlite from 'better-sqlite3';
-import { Kysely, PostgresDialect, type RawBuilder, SqliteDialect, type SqliteStatement, sql } from 'kysely';
+import {
+  Kysely,
+  type Logger,
+  PostgresDialect,
+  type RawBuilder,
+  SqliteDialect,
+  type SqliteStatement,
+  sql,
+} from 'kysely';
 import { reportProgress } from '../loops/progress.js';
 import { StorageFullError } from '../ports/blobs.js';
 import { CommitUnknownError } from '../ports/outage.js';
@@ -50,6 +58,17 @@ export interface Database extends Session {
   close(): Promise<void>;
 }
 
+/** Told of each statement that was run: its text, and how many parameters were bound. */
+export type OnStatement = (statement: { readonly text: string; readonly parameters: number }) => void;
+
+/** Every statement that ends shows that its loop still goes on. */
+const statementLog =
+  (onStatement?: OnStatement): Logger =>
+  ({ query: { sql: text, parameters } }) => {
+    reportProgress();
+    onStatement?.({ text, parameters: parameters.length });
+  };
+
 /**
  * Opens a database.
  * @param options.databaseUrl `postgres://…`; without it SQLite in `options.sqliteFile` (`:memory:` for tests)
@@ -61,21 +80,23 @@ export async function openDatabase(options: {
   maxConnections?: number;
   /** Of connections to PostgreSQL. */
   connectionLimits?: ConnectionLimits;
+  onStatement?: OnStatement;
 }): Promise<Database> {
   if (options.databaseUrl) {
     return openPostgres(
       options.databaseUrl,
       options.maxConnections ?? 10,
       options.connectionLimits ?? CONNECTION_LIMITS,
+      options.onStatement,
     );
   }
-  if (options.sqliteFile) return openSqlite(options.sqliteFile);
+  if (options.sqliteFile) return openSqlite(options.sqliteFile, options.onStatement);
   throw new Error('openDatabase needs databaseUrl or sqliteFile.');
 }
 
 // ── SQLite ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function openSqlite(file: string): Promise<Database> {
+async function openSqlite(file: string, onStatement?: OnStatement): Promise<Database> {
   const { default: Sqlite } = await import('better-sqlite3');
   if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true });
   const connection = new Sqlite(file, { timeout: 5_000 });
@@ -88,7 +109,7 @@ async function openSqlite(file: string): Promise<Database> {
   // that wait for it share a commit.
   const db = new Kysely<Schema>({
     dialect: new SqliteDialect({ database: cachingStatements(connection) }),
-    log: reportProgress,
+    log: statementLog(onStatement),
   });
   const begin = groupCommits(db, () => connection.inTransaction);
   return {
@@ -184,6 +205,7 @@ async function openPostgres(
   databaseUrl: string,
   maxConnections: number,
   limits: ConnectionLimits,
+  onStatement?: OnStatement,
 ): Promise<Database> {
   const { Pool, types } = await import('pg');
   const pool = new Pool({
@@ -205,7 +227,7 @@ async function openPostgres(
   const watched = new WatchedPool(pool, limits);
   const db = new Kysely<Schema>({
     dialect: new PostgresDialect({ pool: watched }),
-    log: reportProgress,
+    log: statementLog(onStatement),
   });
   return {
     db,

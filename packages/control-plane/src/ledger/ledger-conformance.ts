@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe } from 'vitest';
 import { accessConformance } from './access-conformance.js';
+import { admissionConformance } from './admission-conformance.js';
 import { controlConformance } from './control-conformance.js';
 import { createConformance } from './create-conformance.js';
 import { deletionConformance } from './deletion-conformance.js';
@@ -7,6 +8,7 @@ import { endingConformance } from './ending-conformance.js';
 import { expiryConformance } from './expiry-conformance.js';
 import { jobProblemsConformance } from './job-problems-conformance.js';
 import { leasesConformance } from './leases-conformance.js';
+import { offerLanesConformance } from './offer-lanes-conformance.js';
 import { planConformance } from './plan-conformance.js';
 import { randomConformance } from './random-conformance.js';
 import { readsConformance } from './reads-conformance.js';
@@ -50,5 +52,7 @@ export function ledgerConformance(name: string, open: OpenLedgerHarness, histori
     controlConformance(() => world);
     requestBudgetConformance(() => world);
     webhooksConformance(() => world);
+    admissionConformance(() => world);
+    offerLanesConformance(() => world);
   });
 }

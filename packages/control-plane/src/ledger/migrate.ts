@@ -11,6 +11,7 @@ import { addProjectLimits } from './migrations/007-limits.js';
 import { addReuse } from './migrations/008-reuse.js';
 import { addRequestBudget } from './migrations/009-request-budget.js';
 import { addJobProblems } from './migrations/012-job-problems.js';
+import { addDispatch } from './migrations/013-dispatch.js';
 
 /** Every migration by its number; a released one never changes. */
 function migrationsFor(database: Database): Record<string, Migration> {
@@ -25,6 +26,7 @@ function migrationsFor(database: Database): Record<string, Migration> {
     '008-reuse': { up: (db) => addReuse(db, database.maskType) },
     '009-request-budget': { up: (db) => addRequestBudget(db) },
     '012-job-problems': { up: (db) => addJobProblems(db) },
+    '013-dispatch': { up: (db) => addDispatch(db) },
   };
 }
 

@@ -1,10 +1,10 @@
 import { LIMITS } from '@batch-infer/contracts';
 import { type ExpressionBuilder, type Selectable, sql } from 'kysely';
 import type { Ledger, OfferPicker, OfferQueue, ProjectLoad } from '../ports/ledger.js';
-import type { JobRecord, ShardRecord } from '../ports/records.js';
+import type { ShardRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
 import { ranItems } from './job-rules.js';
-import { jobsOverBudget } from './project-limits.js';
+import { markJobsOverBudget } from './project-limits.js';
 import { toShardRecord } from './rows.js';
 import { type JobTable, priorityOfRank, priorityRank, type Schema, type ShardTable } from './schema.js';
 
@@ -12,6 +12,7 @@ type TakeOffers = Parameters<Ledger['takeOffers']>[0];
 
 export async function takeOffers(database: Database, params: TakeOffers): Promise<ShardRecord[]> {
   return database.transaction(async (session) => {
+    await markJobsOverBudget(session);
     const queues = await offerQueues(session, params);
     if (queues.length === 0) return [];
     const picked = (params.pick ?? oldestFirst)(queues, params.limit).slice(0, params.limit);
@@ -42,19 +43,18 @@ async function offerQueues(session: Session, params: TakeOffers): Promise<OfferQ
   const held = await heldShards(session, params.staleBeforeMs);
   const suspectsHeld = [...held.values()].reduce((sum, { suspects }) => sum + suspects, 0);
   const loads = await projectLoads(session, [...held.values()]);
-  const jobs = await jobFacts(session, [...new Set(shards.map((shard) => shard.job_id))]);
-  const prior = outputPrior([...jobs.values()]);
-  return [...Map.groupBy(shards, (shard) => shard.job_id).values()].flatMap((rows) => {
+  const jobs = [...Map.groupBy(shards, (shard) => shard.job_id).values()];
+  const prior = outputPrior(jobs.flatMap(([first]) => first ?? []));
+  return jobs.flatMap((rows) => {
     const [first] = rows;
-    const job = first === undefined ? undefined : jobs.get(first.job_id);
-    if (first === undefined || job === undefined) return [];
+    if (first === undefined) return [];
     return {
       jobId: first.job_id,
       projectId: first.project_id,
       priority: priorityOfRank(first.priority_rank),
       createdAtMs: first.job_created_at,
-      expiresAtMs: job.expires_at,
-      expectedOutputTokens: expectedOutputTokens(job, prior),
+      expiresAtMs: first.expires_at,
+      expectedOutputTokens: expectedOutputTokens(first, prior),
       held: held.get(first.job_id)?.shards ?? 0,
       project: loads(first.project_id),
       suspectsHeld,
@@ -79,10 +79,20 @@ const isOfferable =
       ...(typeof projectId === 'string' ? [eb('shard.project_id', '=', projectId)] : []),
     ]);
 
-/** Shards to offer of each of these jobs: those of the `limit` ordinals from its first one on. */
-async function nextShards(session: Session, params: TakeOffers): Promise<Selectable<ShardTable>[]> {
-  const { db } = session;
-  const waiting = await jobsOverBudget(session);
+/** What is asked of the job of a shard. */
+type JobFacts = Pick<
+  Selectable<JobTable>,
+  'expires_at' | 'succeeded' | 'reused_items' | 'output_tokens' | 'max_output_tokens'
+>;
+
+/**
+ * The next shards of each lane of a project: `limit` at most, since more could not be offered, of jobs in their order.
+ * What is read is bounded by the lanes that have work, not by the jobs that wait in them.
+ */
+async function nextShards(
+  { db }: Session,
+  params: TakeOffers,
+): Promise<(Selectable<ShardTable> & JobFacts)[]> {
   const openJobs = db
     .selectFrom('job')
     .select((job) => [
@@ -91,6 +101,10 @@ async function nextShards(session: Session, params: TakeOffers): Promise<Selecta
       'job.priority',
       'job.created_at',
       'job.expires_at',
+      'job.succeeded',
+      'job.reused_items',
+      'job.output_tokens',
+      'job.max_output_tokens',
       job
         .selectFrom('shard')
         .select('shard.ordinal')
@@ -101,11 +115,11 @@ async function nextShards(session: Session, params: TakeOffers): Promise<Selecta
         .as('first_ordinal'),
     ])
     .where('job.state', 'in', ['queued', 'running'])
-    .where('job.paused_at', 'is', null)
-    .$if(waiting.length > 0, (query) => query.where('job.id', 'not in', waiting));
+    .where('job.held_back', 'is', null)
+    .where('job.paused_at', 'is', null);
   const ranked = db
     .selectFrom(openJobs.as('open_job'))
-    .select(['id', 'first_ordinal'])
+    .selectAll('open_job')
     .select(({ fn }) =>
       fn
         .agg<number>('row_number')
@@ -119,29 +133,38 @@ async function nextShards(session: Session, params: TakeOffers): Promise<Selecta
         .as('place'),
     )
     .where('first_ordinal', 'is not', null);
-  return db
+  const placed = db
     .selectFrom(ranked.as('ranked'))
     .innerJoin('shard', 'shard.job_id', 'ranked.id')
     .selectAll('shard')
+    .select([
+      'ranked.expires_at',
+      'ranked.succeeded',
+      'ranked.reused_items',
+      'ranked.output_tokens',
+      'ranked.max_output_tokens',
+    ])
+    .select(({ fn }) =>
+      fn
+        .agg<number>('row_number')
+        .over((over) =>
+          over
+            .partitionBy(['shard.project_id', 'shard.priority_rank', 'shard.model'])
+            .orderBy('ranked.place')
+            .orderBy('shard.ordinal')
+            .orderBy('shard.first_item'),
+        )
+        .as('place_in_lane'),
+    )
     .where('ranked.place', '<=', params.limit)
     .where(isOfferable(params))
     .whereRef('shard.ordinal', '>=', 'ranked.first_ordinal')
-    .where(({ eb, ref }) => eb('shard.ordinal', '<', eb(ref('ranked.first_ordinal'), '+', params.limit)))
+    .where(({ eb, ref }) => eb('shard.ordinal', '<', eb(ref('ranked.first_ordinal'), '+', params.limit)));
+  return await db
+    .selectFrom(placed.as('placed'))
+    .selectAll('placed')
+    .where('place_in_lane', '<=', params.limit)
     .execute();
-}
-
-type JobFacts = Pick<
-  Selectable<JobTable>,
-  'id' | 'expires_at' | 'succeeded' | 'reused_items' | 'output_tokens' | 'options'
->;
-
-async function jobFacts({ db }: Session, ids: readonly string[]): Promise<Map<string, JobFacts>> {
-  const rows = await db
-    .selectFrom('job')
-    .select(['id', 'expires_at', 'succeeded', 'reused_items', 'output_tokens', 'options'])
-    .where('id', 'in', ids)
-    .execute();
-  return new Map(rows.map((row) => [row.id, row]));
 }
 
 /** Before this many items have succeeded, their tokens say little of the rest. */
@@ -161,9 +184,7 @@ function outputPrior(jobs: readonly JobFacts[]): number {
 
 function expectedOutputTokens(job: JobFacts, prior: number): number {
   if (ranItems(job) >= TELLING_ITEMS) return job.output_tokens / ranItems(job);
-  const { defaults }: JobRecord['options'] = JSON.parse(job.options);
-  const cap = defaults?.max_tokens ?? defaults?.max_completion_tokens;
-  return typeof cap === 'number' && cap > 0 ? Math.min(cap, prior) : prior;
+  return job.max_output_tokens === null ? prior : Math.min(job.max_output_tokens, prior);
 }
 
 /** What is known of each project: its row, where it has one, and what it holds. */

@@ -3,8 +3,10 @@ import { stackVariable } from '@batch-infer/testkit/stack-environment';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { systemClock } from '../ports/clock.js';
+import { backlogGrowthConformance } from './backlog-growth-conformance.js';
+import { openDatabase } from './dialect.js';
 import { ledgerConformance } from './ledger-conformance.js';
-import { openLedger } from './sql-ledger.js';
+import { openLedger, sqlLedger } from './sql-ledger.js';
 
 const serverUrl = stackVariable('BATCH_INFER_DATABASE_URL', 'the ledger on PostgreSQL');
 
@@ -37,6 +39,7 @@ const TABLES = [
   'project_limits',
   'reuse_index',
   'request_budget',
+  'lane',
 ];
 
 describe.runIf(serverUrl !== null)('with a real server', () => {
@@ -58,5 +61,12 @@ describe.runIf(serverUrl !== null)('with a real server', () => {
     await run(databaseUrl.href, TABLES.map((table) => `delete from ${table}`).join(';'));
     const ledger = await openLedger({ databaseUrl: databaseUrl.href, clock: systemClock });
     return { ledger, close: () => ledger.close() };
+  });
+
+  backlogGrowthConformance('PostgreSQL', async (onStatement) => {
+    await run(databaseUrl.href, TABLES.map((table) => `delete from ${table}`).join(';'));
+    const database = await openDatabase({ databaseUrl: databaseUrl.href, onStatement });
+    const ledger = sqlLedger(database, systemClock);
+    return { ledger, database, close: () => ledger.close() };
   });
 });

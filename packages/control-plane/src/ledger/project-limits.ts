@@ -1,15 +1,9 @@
 import type { Selectable } from 'kysely';
-import {
-  type Budget,
-  NO_LIMITS,
-  type ProjectLimits,
-  type ProjectLimitsLedger,
-} from '../ports/project-limits.js';
-import { type BudgetedJob, heldBack } from './budget-rules.js';
-import type { Database, Session } from './dialect.js';
-import { ranItems } from './job-rules.js';
+import { NO_LIMITS, type ProjectLimits, type ProjectLimitsLedger } from '../ports/project-limits.js';
+import { admissionOf, hasBudget, markHeldBack, openWork } from './admission.js';
+import type { Database, Session, TransactionSession } from './dialect.js';
 import { takeRequests } from './request-budget.js';
-import { type ProjectLimitsTable, priorityRank } from './schema.js';
+import type { ProjectLimitsTable } from './schema.js';
 
 export const projectLimitsLedger = (database: Database): ProjectLimitsLedger => ({
   getProjectLimits: ({ projectId }) => findLimits(database, projectId),
@@ -26,19 +20,29 @@ export const projectLimitsLedger = (database: Database): ProjectLimitsLedger => 
         .values({ project_id: projectId, ...columns })
         .onConflict((conflict) => conflict.column('project_id').doUpdateSet(columns))
         .execute();
+      // Without a budget nothing waits for one; with another one, the next look at the work says what does.
+      if (!hasBudget(limits)) {
+        await session.db
+          .updateTable('job')
+          .set({ held_back: null })
+          .where('project_id', '=', projectId)
+          .where('held_back', 'is not', null)
+          .execute();
+      }
       return limits;
     }),
   budgetOf: async ({ jobId }) => {
     const job = await database.db
       .selectFrom('job')
-      .select('project_id')
+      .select(['project_id', 'state', 'total', 'paused_at'])
       .where('id', '=', jobId)
       .executeTakeFirst();
-    if (job === undefined) return null;
+    if (job === undefined || job.total <= 1 || job.paused_at !== null) return null;
+    if (job.state !== 'queued' && job.state !== 'running') return null;
     const limits = await findLimits(database, job.project_id);
     if (!hasBudget(limits)) return null;
-    const budget = (await heldBackOf(database, job.project_id, limits)).get(jobId);
-    return budget === undefined ? null : { budget, limits };
+    const budget = (await admissionOf(database, job.project_id, limits)).budgetOf(jobId);
+    return budget === null ? null : { budget, limits };
   },
   budgetUse: (params) => budgetUse(database, params),
   takeRequests: takeRequests(database),
@@ -59,11 +63,10 @@ const toLimits = (row: Selectable<ProjectLimitsTable>): ProjectLimits => ({
   maxQueuedTokens: row.max_queued_tokens,
 });
 
-const hasBudget = ({ maxRunningJobs, maxQueuedTokens }: ProjectLimits): boolean =>
-  maxRunningJobs !== null || maxQueuedTokens !== null;
-
-/** Jobs that wait for a budget of their project: nothing of them is offered. Few projects have budgets. */
-export async function jobsOverBudget(session: Session): Promise<string[]> {
+/**
+ * Marks the jobs that wait for a budget of their project: nothing of them is offered. Few projects have budgets.
+ */
+export async function markJobsOverBudget(session: TransactionSession): Promise<void> {
   const rows = await session.db
     .selectFrom('project_limits')
     .selectAll()
@@ -71,63 +74,7 @@ export async function jobsOverBudget(session: Session): Promise<string[]> {
       or([eb('max_running_jobs', 'is not', null), eb('max_queued_tokens', 'is not', null)]),
     )
     .execute();
-  const held = await Promise.all(rows.map((row) => heldBackOf(session, row.project_id, toLimits(row))));
-  return held.flatMap((jobs) => [...jobs.keys()]);
-}
-
-/** Tokens of an item's output when nothing is known of it, and bytes of input a token. */
-const OUTPUT_PRIOR = 256;
-const BYTES_PER_TOKEN = 4;
-
-async function heldBackOf(
-  session: Session,
-  projectId: string,
-  limits: ProjectLimits,
-): Promise<Map<string, Budget>> {
-  return heldBack(await budgetedJobs(session, projectId), limits);
-}
-
-/** What runs comes first, then as the dispatcher goes: by priority, deadline, age. */
-async function budgetedJobs({ db }: Session, projectId: string): Promise<BudgetedJob[]> {
-  const jobs = await db
-    .selectFrom('job')
-    .select([
-      'id',
-      'state',
-      'priority',
-      'total',
-      'succeeded',
-      'reused_items',
-      'failed',
-      'output_tokens',
-      'expires_at',
-      'created_at',
-    ])
-    .select(({ selectFrom }) =>
-      selectFrom('shard')
-        .select(({ fn }) => fn.sum<number | null>('shard.bytes').as('bytes'))
-        .whereRef('shard.job_id', '=', 'job.id')
-        .where('shard.state', 'in', ['ready', 'leased'])
-        .as('bytes_left'),
-    )
-    .where('project_id', '=', projectId)
-    .where('state', 'in', ['queued', 'running'])
-    .where('paused_at', 'is', null)
-    .execute();
-  const ordered = jobs.toSorted(
-    (left, right) =>
-      Number(right.state === 'running') - Number(left.state === 'running') ||
-      priorityRank(left.priority) - priorityRank(right.priority) ||
-      left.expires_at - right.expires_at ||
-      left.created_at - right.created_at ||
-      (left.id < right.id ? -1 : 1),
-  );
-  return ordered.map((job) => {
-    const output = ranItems(job) > 0 ? job.output_tokens / ranItems(job) : OUTPUT_PRIOR;
-    const left = Math.max(0, job.total - job.succeeded - job.failed);
-    const tokensLeft = (job.bytes_left ?? 0) / BYTES_PER_TOKEN + left * output;
-    return { id: job.id, total: job.total, tokensLeft };
-  });
+  for (const row of rows) await markHeldBack(session, row.project_id, toLimits(row));
 }
 
 const MINUTE_MS = 60_000;
@@ -137,30 +84,36 @@ async function budgetUse(
   { projectId, nowMs }: Parameters<ProjectLimitsLedger['budgetUse']>[0],
 ): ReturnType<ProjectLimitsLedger['budgetUse']> {
   const limits = await findLimits(database, projectId);
-  const jobs = await budgetedJobs(database, projectId);
-  const held = heldBack(jobs, limits);
-  const admitted = jobs.filter(({ id, total }) => total > 1 && !held.has(id));
+  const settled = await settledTokens(database, projectId, nowMs - MINUTE_MS);
+  if (!hasBudget(limits)) {
+    const { jobs, tokens } = await openWork(database, projectId);
+    return { runningJobs: jobs, queuedTokens: Math.ceil(tokens), settledTokens: settled };
+  }
+  // Its tokens are told also where only the number of jobs is limited.
+  const told = { ...limits, maxQueuedTokens: limits.maxQueuedTokens ?? Number.POSITIVE_INFINITY };
+  const { admitted } = await admissionOf(database, projectId, told);
   return {
     runningJobs: admitted.length,
     queuedTokens: Math.ceil(admitted.reduce((sum, { tokensLeft }) => sum + tokensLeft, 0)),
-    settledTokens: await settledTokens(
-      database,
-      admitted.map(({ id }) => id),
-      nowMs - MINUTE_MS,
-    ),
+    settledTokens: settled,
   };
 }
 
-async function settledTokens({ db }: Database, jobIds: readonly string[], afterMs: number): Promise<number> {
-  if (jobIds.length === 0) return 0;
+/** Of the jobs that have not ended and do not wait for a budget. */
+async function settledTokens({ db }: Database, projectId: string, afterMs: number): Promise<number> {
   const row = await db
-    .selectFrom('segment')
+    .selectFrom('job')
+    .innerJoin('segment', 'segment.job_id', 'job.id')
     .select(({ fn }) => [
-      fn.sum<number | null>('input_tokens').as('input'),
-      fn.sum<number | null>('output_tokens').as('output'),
+      fn.sum<number | null>('segment.input_tokens').as('input'),
+      fn.sum<number | null>('segment.output_tokens').as('output'),
     ])
-    .where('job_id', 'in', jobIds)
-    .where('settled_at', '>', afterMs)
+    .where('job.project_id', '=', projectId)
+    .where('job.state', 'in', ['queued', 'running'])
+    .where('job.held_back', 'is', null)
+    .where('job.paused_at', 'is', null)
+    .where('job.total', '>', 1)
+    .where('segment.settled_at', '>', afterMs)
     .executeTakeFirst();
   return (row?.input ?? 0) + (row?.output ?? 0);
 }

@@ -92,6 +92,8 @@ export function toJobRow(job: JobRecord, ordinals: number | null): Insertable<Jo
     error_groups: JSON.stringify(job.errorGroups),
     input_errors: JSON.stringify(job.inputErrors),
     max_error_rate: job.options.max_error_rate ?? null,
+    held_back: null,
+    max_output_tokens: maxOutputTokens(job.options.defaults),
     paused_at: job.pausedAtMs,
     end_reason: job.endReason,
     excluded: 0,
@@ -114,6 +116,12 @@ export function toJobRow(job: JobRecord, ordinals: number | null): Insertable<Jo
     finished_at: job.finishedAtMs,
     expires_at: job.expiresAtMs,
   };
+}
+
+/** What each item of a job may have for output at most, where its defaults say so. */
+function maxOutputTokens(defaults: JobRecord['options']['defaults']): number | null {
+  const limit = defaults?.max_tokens ?? defaults?.max_completion_tokens;
+  return typeof limit === 'number' && limit > 0 && limit <= Number.MAX_SAFE_INTEGER ? Math.ceil(limit) : null;
 }
 
 export function toJobRecord(row: Selectable<JobTable>): JobRecord {

@@ -26,6 +26,7 @@ export interface Schema {
   webhook_secret: WebhookSecretTable;
   project_limits: ProjectLimitsTable;
   request_budget: RequestBudgetTable;
+  lane: LaneTable;
   webhook_delivery: WebhookDeliveryTable;
   reuse_index: ReuseIndexTable;
   temporary_blob: TemporaryBlobTable;
@@ -99,6 +100,10 @@ export interface JobTable {
   input_errors: string;
   /** `options.max_error_rate`, so that a settle need not parse the options. */
   max_error_rate: number | null;
+  /** The budget of its project for which it waits, as of the last look for offers; of no meaning once it has ended. */
+  held_back: string | null;
+  /** `max_tokens` of its defaults, so that dispatch need not parse the options. */
+  max_output_tokens: number | null;
   /** Since when it is held back by `pause`. */
   paused_at: number | null;
   end_reason: EndReason | null;
@@ -309,6 +314,16 @@ export interface ReuseIndexTable {
 export interface TemporaryBlobTable {
   blob_key: string;
   kept_until: number;
+}
+
+/** A lane that offers were published to: when last, and what was wrong with it then. */
+export interface LaneTable {
+  /** `<priority>/<model>`. */
+  name: string;
+  model: string;
+  used_at: number;
+  problem: string | null;
+  problem_since: number | null;
 }
 
 /** Small facts about the ledger itself. */

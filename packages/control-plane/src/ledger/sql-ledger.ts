@@ -12,6 +12,7 @@ import { jobProblemLedger } from './job-problems.js';
 import { claimPlanning, createJob, findJob, listJobs, planJob, refuseJob } from './jobs.js';
 import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from './leases.js';
 import { migrate } from './migrate.js';
+import { offerLaneLedger } from './offer-lanes.js';
 import { takeOffers, withdrawOffers } from './offers.js';
 import { forgiveOutage, lastAliveMs, markAlive } from './outages.js';
 import { pauseLedger } from './pausing.js';
@@ -44,7 +45,8 @@ export async function openLedger(options: {
   return sqlLedger(await openDatabase(options), options.clock);
 }
 
-function sqlLedger(database: Database, clock: Clock): Ledger {
+/** The ledger over a database that the caller opened, and closes. */
+export function sqlLedger(database: Database, clock: Clock): Ledger {
   return {
     migrate: () => migrate(database),
     check: () => check(database, clock),
@@ -107,6 +109,7 @@ function sqlLedger(database: Database, clock: Clock): Ledger {
 
     ...accessLedger(database),
     ...pauseLedger(database),
+    ...offerLaneLedger(database),
     ...webhookLedger(database),
     ...projectLimitsLedger(database),
     ...uploadLedger(database),

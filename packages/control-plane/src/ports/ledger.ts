@@ -3,6 +3,7 @@ import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { AccessLedger } from './access.js';
 import type { BlobReferenceLedger } from './blob-references.js';
 import type { JobProblemLedger } from './job-problems.js';
+import type { OfferLaneLedger } from './offer-lanes.js';
 import type { PauseLedger } from './pausing.js';
 import type { ProjectLimitsLedger } from './project-limits.js';
 import type {
@@ -29,7 +30,8 @@ export interface Ledger
     ProjectLimitsLedger,
     ReuseLedger,
     JobProblemLedger,
-    BlobReferenceLedger {
+    BlobReferenceLedger,
+    OfferLaneLedger {
   /** Brings the schema up to date under a lock. */
   migrate(): Promise<void>;
   /** Answers when the database can be read and written. */
