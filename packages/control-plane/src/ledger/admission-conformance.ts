@@ -27,7 +27,7 @@ export function admissionConformance(world: () => LedgerWorld): void {
       await limit({ maxRunningJobs: 1 });
       const [first, second] = await jobs(3);
       expect(await offered()).toEqual([first]);
-      await world().runAll({ id: first ?? '', projectId: world().project });
+      await world().runAll({ id: first ?? '' });
       expect(await offered()).toEqual([second]);
     });
 
