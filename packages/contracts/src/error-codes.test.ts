@@ -14,7 +14,7 @@ describe('the error table', () => {
 
   it('calls only overload, absence and our own faults retryable', () => {
     for (const rule of Object.values(ERROR_RULES)) {
-      if (rule.retryable) expect(rule.status === 429 || rule.status >= 500).toBe(true);
+      if (rule.retryable) expect(rule.status === 408 || rule.status === 429 || rule.status >= 500).toBe(true);
     }
   });
 });

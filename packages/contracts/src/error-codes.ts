@@ -39,6 +39,13 @@ export const ERROR_RULES = {
   project_exists: invalid('A project of this id exists with other settings', 409),
   too_many_webhook_endpoints: invalid('The project has too many webhook endpoints', 409),
   key_already_rotated: invalid('The API key has a successor that is in use', 409),
+  headers_too_large: invalid('The headers are too large', 431),
+  request_timeout: {
+    status: 408,
+    type: 'timeout_error',
+    title: 'The request did not come in time',
+    retryable: true,
+  },
   method_not_allowed: invalid('The method is not allowed here', 405),
   missing_api_key: {
     status: 401,

@@ -48,6 +48,12 @@ function uuidV7Hex(nowMs: number): string {
   return text;
 }
 
+/** When an id was made, in epoch milliseconds; `null` for what is no id of ours. */
+export function timeOfId(id: string): number | null {
+  const digits = /[_-]([0-9a-f]{12})7[0-9a-f]{19}$/.exec(id)?.[1];
+  return digits === undefined ? null : Number.parseInt(digits, 16);
+}
+
 const JOB_ALIASES = ['job_', 'batch_', 'msgbatch_', 'resp_'] as const;
 
 /** The ledger's name (`job_…`) of a job named in any dialect; other strings come back unchanged and match nothing. */

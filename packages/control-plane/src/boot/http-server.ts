@@ -3,8 +3,10 @@ import type { FastifyInstance } from 'fastify';
 import { registerAuthentication } from '../http/auth/authenticate.js';
 import { registerBodyRules, type SlowBodyRule } from '../http/body-rules.js';
 import { registerContentParsers } from '../http/content-parsers.js';
+import { answerClientError, answerFrameworkError } from '../http/framework-errors.js';
 import { registerRateLimits } from '../http/limits/rate-limit.js';
 import { registerRequestContext } from '../http/request-context.js';
+import { registerRouteRules } from '../http/route-rules.js';
 import type { RequestLimits } from '../rate-limits/request-limits.js';
 import type { Logger } from '../telemetry/logger.js';
 
@@ -27,6 +29,8 @@ export const fastifyOptions = {
   return503OnClosing: false,
   logger: false as const,
   skipMiddie: true,
+  frameworkErrors: answerFrameworkError,
+  clientErrorHandler: answerClientError,
 };
 
 /** Hooks and parsers of the whole server. */
@@ -47,6 +51,7 @@ export async function prepareFastify(
   registerRequestContext(fastify);
   registerAuthentication(fastify, keys);
   registerRateLimits(fastify, limits);
+  registerRouteRules(fastify);
   registerBodyRules(fastify, slowBodies);
   await registerContentParsers(fastify);
   if (!logger.isLevelEnabled('debug')) return;

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { LIMITS, newId } from '@batch-infer/contracts';
+import { LIMITS, newId, timeOfId } from '@batch-infer/contracts';
 import { JsonlScanner } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
@@ -97,7 +97,8 @@ export class Files {
       blobKey: spooled.blobKey,
       summary: isInput ? spooled.scan.summary : null,
       internal: false,
-      createdAtMs: nowMs,
+      // That of its id, by which lists go on when the file is gone.
+      createdAtMs: timeOfId(spooled.id) ?? nowMs,
       expiresAtMs: options.expiresAfterSeconds === null ? null : nowMs + options.expiresAfterSeconds * 1_000,
     };
     const idempotency = { ...params.attempt, fingerprint: fingerprintOf(spooled.sha256, options) };

@@ -1,4 +1,4 @@
-import { newId } from '@batch-infer/contracts';
+import { newId, timeOfId } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import { fileBlobKey } from '../files/files.js';
@@ -141,7 +141,7 @@ export class OutputFiles {
       blobKey: file.writer.key,
       summary: null,
       internal: false,
-      createdAtMs: nowMs,
+      createdAtMs: timeOfId(file.id) ?? nowMs,
       expiresAtMs: keptMs === null ? null : nowMs + keptMs,
     };
   }

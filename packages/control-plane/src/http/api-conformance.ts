@@ -36,10 +36,12 @@ import { AnthropicModule } from './anthropic/anthropic.module.js';
 import { registerContentParsers } from './content-parsers.js';
 import { ProblemFilter } from './error-filter.js';
 import { EventsHttpModule } from './events/events-http.module.js';
+import { answerClientError, answerFrameworkError } from './framework-errors.js';
 import { LimitsModule } from './limits/limits.module.js';
 import { NativeModule } from './native/native.module.js';
 import { OpenAiModule } from './openai/openai.module.js';
 import { registerRequestContext } from './request-context.js';
+import { registerRouteRules } from './route-rules.js';
 import { SyncModule } from './sync/sync.module.js';
 import { WebhooksHttpModule } from './webhooks/webhooks-http.module.js';
 
@@ -139,7 +141,11 @@ export async function openTestApi(
   })
   class TestAppModule {}
 
-  const adapter = new FastifyAdapter({ forceCloseConnections: true });
+  const adapter = new FastifyAdapter({
+    forceCloseConnections: true,
+    frameworkErrors: answerFrameworkError,
+    clientErrorHandler: answerClientError,
+  });
   const fastify: FastifyInstance = adapter.getInstance();
   const routes: string[] = [];
   fastify.addHook('onRoute', ({ method, url }) => {
@@ -153,6 +159,7 @@ export async function openTestApi(
     });
   });
   prepare(fastify, { ledger, clock });
+  registerRouteRules(fastify);
   await registerContentParsers(fastify);
   const app = await NestFactory.create<NestFastifyApplication>(TestAppModule, adapter, {
     bodyParser: false,

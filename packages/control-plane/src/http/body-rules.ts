@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../errors.js';
+import { rawProblem } from './framework-errors.js';
 
 export interface SlowBodyRule {
   /** In any window of this length a body brings at least so many bytes, or its connection is cut. */
@@ -10,7 +11,13 @@ export interface SlowBodyRule {
 /** Far below any line that is worth uploading over; a client that pauses for half a minute is taken for gone. */
 const SLOW_BODY: SlowBodyRule = { windowMs: 30_000, leastBytes: 1_024 };
 
-const TOO_SLOW = 'HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n';
+const tooSlow = (): string =>
+  rawProblem(
+    new DomainError(
+      'request_timeout',
+      'The body stood still for too long, and was given up. Send the request again.',
+    ),
+  );
 
 /**
  * Rules for bodies that hold for every route, whatever reads them:
@@ -78,7 +85,7 @@ class SlowBodies {
       const isWaiting = !raw.complete && raw.readableLength === 0;
       const brought = body.bytesBefore === null ? Number.POSITIVE_INFINITY : bytesRead - body.bytesBefore;
       if (isWaiting && brought < this.#rule.leastBytes) {
-        if (!body.reply.raw.headersSent) raw.socket.write(TOO_SLOW);
+        if (!body.reply.raw.headersSent) raw.socket.write(tooSlow());
         raw.destroy();
       }
       body.bytesBefore = bytesRead;

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { LIMITS } from '@batch-infer/contracts';
 import multipart from '@fastify/multipart';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -27,9 +28,7 @@ export async function registerContentParsers(fastify: FastifyInstance): Promise<
     async (_request: FastifyRequest, payload: IncomingMessage) => payload,
   );
   fastify.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
-    for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      if (chunk.length > 0) throw unsupported(request);
-    }
+    await assertEmpty(request, payload);
     return undefined;
   });
   await fastify.register(multipart, {
@@ -48,9 +47,16 @@ export async function registerContentParsers(fastify: FastifyInstance): Promise<
 /** `@RouteConfig(STREAMED_BODY)`: the handler reads the JSON itself while it arrives, and enforces its own cap. */
 export const STREAMED_BODY = { streamedBody: true } as const;
 
-function streamsBody(request: FastifyRequest): boolean {
+export function streamsBody(request: FastifyRequest): boolean {
   const { config } = request.routeOptions;
   return 'streamedBody' in config && config.streamedBody === true;
+}
+
+/** @throws DomainError `unsupported_media_type` for a body of which a single byte comes */
+export async function assertEmpty(request: FastifyRequest, body: Readable): Promise<void> {
+  for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    if (chunk.length > 0) throw unsupported(request);
+  }
 }
 
 /** Says what was sent, what is taken, and where curl chose the type by itself how to choose another. */

@@ -2,12 +2,14 @@ import { PassThrough } from 'node:stream';
 import { type ArgumentsHost, Catch, type ExceptionFilter, Inject } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
+import type { DomainError } from '../errors.js';
 import { LOGGER } from '../tokens.js';
 import { toAnthropicAnswer } from './anthropic/anthropic-problem.js';
 import { dialectOf } from './dialect.js';
 import { OutageLog } from './outage-log.js';
 import { toDomainError, toProblem } from './problem.js';
 import { ClientGoneError } from './request-context.js';
+import { unknownRoute } from './unknown-route.js';
 
 /** The one place where errors become answers. */
 @Catch()
@@ -28,7 +30,7 @@ export class ProblemFilter implements ExceptionFilter {
       reply.raw.destroy();
       return;
     }
-    const domain = toDomainError(error);
+    const domain = this.#domainErrorOf(error, request, reply);
     const answer = dialectOf(request) === 'anthropic' ? toAnthropicAnswer : toProblem;
     const { status, headers, body } = answer(domain, request.id);
     if (status >= 500 && this.#outages.mayLog(domain.code)) {
@@ -48,6 +50,14 @@ export class ProblemFilter implements ExceptionFilter {
       endUnreadBody(request, reply);
       void reply.send(body);
     }
+  }
+
+  #domainErrorOf(error: unknown, request: FastifyRequest, reply: FastifyReply): DomainError {
+    const domain = toDomainError(error);
+    if (domain.code !== 'not_found' || request.routeOptions.url !== undefined) return domain;
+    const unknown = unknownRoute(request.method, request.url);
+    if (unknown.allow !== null) reply.header('allow', unknown.allow);
+    return unknown.error;
   }
 }
 

@@ -46,6 +46,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
       created_after: 'RFC 3339 or Unix seconds.',
       limit: '1 to 100.',
       cursor: 'next_cursor of the page before.',
+      after: 'The same.',
     },
     status: 200,
     answer: json('JobList'),
@@ -228,6 +229,11 @@ export const API_ROUTES: readonly ApiRoute[] = [
     summary: 'Models that live runners serve.',
     tag: 'server',
     scope: 'read',
+    query: {
+      limit: 'Of no effect, as the others: all models are one page.',
+      after_id: 'Of no effect.',
+      before_id: 'Of no effect.',
+    },
     status: 200,
     answer: json({
       anyOf: [
@@ -288,6 +294,16 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: '/healthz',
     operationId: 'getHealth',
     summary: 'Whether the process lives.',
+    tag: 'server',
+    scope: 'public',
+    status: 200,
+    answer: json({ type: 'object' }),
+  },
+  {
+    method: 'get',
+    path: '/health',
+    operationId: 'getHealthAlias',
+    summary: 'The same, where clients of engines ask for it.',
     tag: 'server',
     scope: 'public',
     status: 200,

@@ -8,7 +8,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 export function registerRequestContext(fastify: FastifyInstance): void {
   fastify.addHook('onRequest', async (request, reply) => {
     request.id = newId('req');
-    reply.header('x-request-id', request.id).header('request-id', request.id);
+    reply
+      .header('x-request-id', request.id)
+      .header('request-id', request.id)
+      .header('x-content-type-options', 'nosniff');
   });
 }
 

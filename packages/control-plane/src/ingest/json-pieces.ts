@@ -36,29 +36,22 @@ export function elementsOf(array: Buffer): Buffer[] {
 
 const { QUOTE, BACKSLASH } = JSON_BYTES;
 
-/** The text without the white space between its tokens, so that it is one line. */
+/** The text without the white space between its tokens, so that it is one line. Linear, whatever it is full of. */
 export function compactJson(text: Buffer): Buffer {
-  const pieces: Buffer[] = [];
-  let start = 0;
-  for (let at = 0; at < text.length; ) {
-    const byte = text[at];
-    if (byte === QUOTE) {
-      at = behindString(text, at);
-      continue;
-    }
-    if (isJsonSpace(byte)) {
-      pieces.push(text.subarray(start, at));
-      start = at + 1;
-    }
-    at += 1;
+  const compact = Buffer.allocUnsafe(text.length);
+  let length = 0;
+  let inString = false;
+  let escaped = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const byte = text[at] ?? 0;
+    if (inString) {
+      if (escaped) escaped = false;
+      else if (byte === BACKSLASH) escaped = true;
+      else if (byte === QUOTE) inString = false;
+    } else if (isJsonSpace(byte)) continue;
+    else if (byte === QUOTE) inString = true;
+    compact[length] = byte;
+    length += 1;
   }
-  if (pieces.length === 0) return text;
-  pieces.push(text.subarray(start));
-  return Buffer.concat(pieces);
-}
-
-function behindString(text: Buffer, from: number): number {
-  let at = from + 1;
-  while (at < text.length && text[at] !== QUOTE) at += text[at] === BACKSLASH ? 2 : 1;
-  return at + 1;
+  return length === text.length ? text : compact.subarray(0, length);
 }

@@ -1,3 +1,4 @@
+import { timeOfId } from '@batch-infer/contracts';
 import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
 import type { CreateOutcome, Ledger } from '../ports/ledger.js';
@@ -71,8 +72,10 @@ export async function listFiles(
       .where('id', '=', params.after)
       .where('project_id', '=', params.projectId)
       .executeTakeFirst();
-    if (after === undefined) return [];
-    const position = sql`(${after.created_at}, ${params.after})`;
+    // Of a file that was deleted its id still tells when it was made.
+    const createdAt = after?.created_at ?? timeOfId(params.after);
+    if (createdAt === null) return [];
+    const position = sql`(${createdAt}, ${params.after})`;
     query = query.where(
       order === 'desc'
         ? sql<boolean>`(created_at, id) < ${position}`

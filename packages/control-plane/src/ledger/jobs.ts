@@ -1,4 +1,4 @@
-import { countBits, fullMask, type Mask, minusMask, newId } from '@batch-infer/contracts';
+import { countBits, fullMask, type Mask, minusMask, newId, timeOfId } from '@batch-infer/contracts';
 import type { Insertable } from 'kysely';
 import { sql } from 'kysely';
 import { DomainError } from '../errors.js';
@@ -244,8 +244,10 @@ export async function listJobs(
       .where('id', '=', id)
       .where('project_id', '=', params.projectId)
       .executeTakeFirst();
-    if (bound === undefined) return [];
-    query = query.where(sql<boolean>`(created_at, id) ${sign} (${bound.created_at}, ${id})`);
+    // Of a job that was deleted its id still tells when it was made.
+    const createdAt = bound?.created_at ?? timeOfId(id);
+    if (createdAt === null) return [];
+    query = query.where(sql<boolean>`(created_at, id) ${sign} (${createdAt}, ${id})`);
   }
   // The page before a job is found from that job on, and turned round.
   const order = params.before === undefined ? 'desc' : 'asc';

@@ -1,5 +1,6 @@
 import { LIMITS } from '@batch-infer/contracts';
 import { DomainError } from '../../errors.js';
+import { CURSORS, cursorOf } from '../cursor.js';
 
 /** `before_id`, `after_id` and `limit` of Anthropic's lists. */
 export interface MessageListQuery {
@@ -8,7 +9,7 @@ export interface MessageListQuery {
   readonly limit?: string;
 }
 
-/** @throws DomainError `invalid_parameter` */
+/** @throws DomainError `invalid_parameter`, `invalid_cursor` */
 export function messagePageOf(query: MessageListQuery): { limit: number; after?: string; before?: string } {
   const limit = query.limit === undefined ? LIMITS.listDefault : Number(query.limit);
   if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.messageBatchListMax) {
@@ -18,11 +19,12 @@ export function messagePageOf(query: MessageListQuery): { limit: number; after?:
       { param: 'limit' },
     );
   }
-  const { after_id: after, before_id: before } = query;
-  if (after !== undefined && before !== undefined) {
+  if (query.after_id !== undefined && query.before_id !== undefined) {
     throw new DomainError('invalid_parameter', 'Only one of before_id and after_id can be given.', {
       param: 'before_id',
     });
   }
+  const after = cursorOf(query.after_id, 'after_id', CURSORS.messageBatch);
+  const before = cursorOf(query.before_id, 'before_id', CURSORS.messageBatch);
   return { limit, ...(after === undefined ? {} : { after }), ...(before === undefined ? {} : { before }) };
 }

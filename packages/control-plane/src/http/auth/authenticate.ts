@@ -34,7 +34,7 @@ async function callerOf(
   { ring, file }: { readonly ring: KeyRing; readonly file: ApiKeyFile | null },
 ): Promise<Caller> {
   if (file === null && !(await ring.hasKeys())) return OWNER;
-  const presented = presentedKey(request.headers);
+  const presented = presentedKey(request);
   if (presented === null) {
     throw new DomainError(
       'missing_api_key',
@@ -46,7 +46,16 @@ async function callerOf(
   throw new DomainError('invalid_api_key', 'The API key is unknown, or it was revoked or has expired.');
 }
 
-function presentedKey(headers: FastifyRequest['headers']): string | null {
+/** @throws DomainError `invalid_request` for a key that comes twice: which one counts must not be a matter of luck. */
+function presentedKey({ headers, raw }: FastifyRequest): string | null {
+  for (const name of ['authorization', 'x-api-key']) {
+    const times = raw.rawHeaders.filter((header, at) => at % 2 === 0 && header.toLowerCase() === name).length;
+    if (times > 1) {
+      throw new DomainError('invalid_request', `The header ${name} came ${times} times: send it once.`, {
+        param: name,
+      });
+    }
+  }
   const bearer = /^Bearer\s+(\S+)\s*$/i.exec(headers.authorization ?? '')?.[1];
   const plain = headers['x-api-key'];
   return bearer ?? (typeof plain === 'string' && plain !== '' ? plain : null);

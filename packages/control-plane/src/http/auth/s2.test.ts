@@ -201,6 +201,7 @@ describe('the route table', () => {
     expect(API_ROUTES.filter(({ scope }) => scope === 'public').map(({ path }) => path)).toEqual([
       '/openapi.json',
       '/healthz',
+      '/health',
       '/readyz',
       '/metrics',
     ]);

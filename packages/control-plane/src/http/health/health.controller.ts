@@ -33,8 +33,8 @@ export class HealthController {
     this.#gauges = gauges;
   }
 
-  /** The process runs; 503 when one of its loops hangs, so that a supervisor starts it again. */
-  @Get('healthz')
+  /** The process runs (`/health` is where clients of engines ask); 503 when one of its loops hangs, so that a supervisor starts it again. */
+  @Get(['healthz', 'health'])
   healthz(@Res({ passthrough: true }) reply: FastifyReply): HealthReport {
     const hung = this.#loops.hung();
     if (hung.length === 0) return { status: 'ok' };

@@ -14,6 +14,7 @@ import { z } from 'zod';
 import { DomainError } from '../../errors.js';
 import type { Wanted } from '../../jobs/item-reader.js';
 import type { JobFilter } from '../../jobs/jobs.js';
+import { CURSORS, cursorOf } from '../cursor.js';
 import { parseWith } from '../validation.js';
 
 /** A query string as Fastify hands it over: keys as written, repeated keys as arrays. */
@@ -57,18 +58,12 @@ const NUMBERS = [
   'output_expires_after_seconds',
   'reuse_max_age_seconds',
 ];
-const KNOWN = new Set([...Object.keys(jobOptions.shape), 'dry_run']);
 
 /**
  * A job's options from the query string of an NDJSON create.
- * @throws DomainError for a parameter that is unknown or not valid
+ * @throws DomainError for a parameter that is not valid
  */
 export function optionsOf(query: Query): { options: JobOptions; dryRun: boolean } {
-  for (const key of Object.keys(query)) {
-    if (!KNOWN.has(key) && !/^metadata\[.+\]$/.test(key)) {
-      throw new DomainError('invalid_parameter', `${key} is not a known parameter.`, { param: key });
-    }
-  }
   const values: Record<string, unknown> = {};
   for (const key of Object.keys(jobOptions.shape)) {
     const text = one(query, key);
@@ -104,20 +99,19 @@ export function filterOf(query: Query): JobFilter {
   const model = one(query, 'model');
   const metadata = metadataOf(query);
   const createdAfter = one(query, 'created_after');
-  const cursor = one(query, 'cursor') ?? one(query, 'after');
-  if (cursor !== undefined && !/^\w{1,80}$/.test(cursor)) {
-    throw new DomainError('invalid_cursor', 'cursor must be the next_cursor of the page before.', {
-      param: 'cursor',
-    });
-  }
+  const cursor =
+    cursorOf(one(query, 'cursor'), 'cursor', CURSORS.job) ??
+    cursorOf(one(query, 'after'), 'after', CURSORS.job);
   return {
     ...(statuses.length === 0 ? {} : { states: statesOf(statuses) }),
     ...(model === undefined ? {} : { model }),
-    ...(metadata === undefined ? {} : { metadata: parseWith(z.record(z.string(), z.string()), metadata) }),
+    ...(metadata === undefined ? {} : { metadata: parseWith(labels, metadata) }),
     ...(createdAfter === undefined ? {} : { createdAfterMs: timeOf(createdAfter) }),
     ...(cursor === undefined ? {} : { after: cursor }),
   };
 }
+
+const labels = z.record(z.string(), z.string()).meta({ maxProperties: LIMITS.metadataPairs });
 
 const statesOf = (statuses: readonly JobStatus[]): JobState[] =>
   JOB_STATES.filter((state) => statuses.includes(toJobStatus(state)));

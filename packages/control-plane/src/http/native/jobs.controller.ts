@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { isTerminal, LIMITS, parseExactJson } from '@batch-infer/contracts';
+import { DEFAULT_ENDPOINT, isTerminal, LIMITS, parseExactJson } from '@batch-infer/contracts';
 import {
   createJobRequest,
   IDEMPOTENT_REPLAYED_HEADER,
@@ -14,7 +14,7 @@ import {
 } from '@batch-infer/contracts/native';
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-
+import { DomainError } from '../../errors.js';
 import { elementsOf, memberOf } from '../../ingest/json-pieces.js';
 import type { InlineInput } from '../../jobs/inline-input.js';
 import type { Wanted } from '../../jobs/item-reader.js';
@@ -68,17 +68,26 @@ export class JobsController {
     const attempt = idempotencyOf(request, projectId, 'POST /v1/jobs');
     const signal = clientSignal(reply);
     if (body instanceof Readable) {
-      const { options, dryRun } = optionsOf(query);
+      const { options: given, dryRun } = optionsOf(query);
+      const options = withEndpoint(given);
       if (dryRun) return plan(reply, await this.#creation.planStream({ source: body, options }));
       return await this.#accepted(
         reply,
         await this.#creation.fromStream({ source: body, options, attempt, signal }),
       );
     }
+    const [misplaced] = Object.keys(query);
+    if (misplaced !== undefined) {
+      throw new DomainError(
+        'invalid_parameter',
+        `${misplaced} stands in the address, and the body is JSON: put it into the body. In the address options belong to a body of JSONL.`,
+        { param: misplaced },
+      );
+    }
     const { input, items, file_id: fileId, dry_run: dryRun, ...checked } = parseWith(createJobRequest, body);
     // What goes on to engines is what was sent: checked copies lack digits of long numbers, and keys such as `__proto__`.
     const source = takeJsonBytes(request);
-    const options = withDefaultsAsSent(checked, source);
+    const options = withEndpoint(withDefaultsAsSent(checked, source));
     if (fileId !== undefined) {
       if (dryRun) return plan(reply, await this.#creation.planFile({ projectId, fileId, options }));
       return await this.#accepted(reply, await this.#creation.fromFile({ fileId, options, attempt, signal }));
@@ -200,6 +209,8 @@ export class JobsController {
     await reply.send(Readable.from(toResultLines(batches), { objectMode: false }));
   }
 }
+
+const withEndpoint = (options: JobOptions): JobOptions => ({ endpoint: DEFAULT_ENDPOINT, ...options });
 
 const pieceOf = (source: Buffer, key: string, checked: unknown): Buffer =>
   memberOf(source, key) ?? Buffer.from(JSON.stringify(checked));

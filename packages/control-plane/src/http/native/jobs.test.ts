@@ -110,7 +110,7 @@ describe('handing work over', () => {
   });
 
   it.each([
-    [{ input: {} }, 'endpoint'],
+    [{ input: {} }, 'model'],
     [{ ...chat, input: {} }, 'input.messages'],
     [{ endpoint: '/v1/embeddings', input: { input: 'x' } }, 'model'],
     [{ ...chat, input: body(), items: items(1) }, null],

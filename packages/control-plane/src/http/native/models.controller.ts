@@ -9,8 +9,8 @@ import { dialectOf } from '../dialect.js';
 interface ModelView {
   readonly id: string;
   readonly object: 'model';
-  /** Unix seconds; when a runner that serves it was last heard of. */
-  readonly created: number;
+  /** Unix seconds; always 0, as nobody knows when a model was made. */
+  readonly created: 0;
   readonly owned_by: 'batch-infer';
 }
 
@@ -58,18 +58,21 @@ export class ModelsController {
   }
 }
 
-const toModelView = ({ id, seenAtMs }: { id: string; seenAtMs: number }): ModelView => ({
+/** What Anthropic's API says where the time is not known. */
+const UNKNOWN_TIME = new Date(0).toISOString();
+
+const toModelView = ({ id }: { id: string }): ModelView => ({
   id,
   object: 'model',
-  created: Math.floor(seenAtMs / 1_000),
+  created: 0,
   owned_by: 'batch-infer',
 });
 
-const toAnthropicModel = ({ id, seenAtMs }: { id: string; seenAtMs: number }): AnthropicModel => ({
+const toAnthropicModel = ({ id }: { id: string }): AnthropicModel => ({
   id,
   type: 'model',
   display_name: id,
-  created_at: new Date(seenAtMs).toISOString(),
+  created_at: UNKNOWN_TIME,
   lifecycle: 'active',
   capabilities: null,
   deprecated_at: null,

@@ -55,7 +55,7 @@ export class BatchesController {
 
   @Get()
   async list(@ProjectId() projectId: string, @Query() query: PageQuery): Promise<ListView<Batch>> {
-    const { limit, after } = pageOf(query);
+    const { limit, after } = pageOf(query, 'batch');
     const filter = { dialect: 'openai', ...(after === undefined ? {} : { after }) };
     const { jobs, hasMore } = await this.#jobs.list({ projectId, limit, filter });
     return toListView(jobs.map(toBatch), hasMore);

@@ -48,7 +48,7 @@ export class FilesController {
     }
     const { files, hasMore } = await this.#files.list({
       projectId,
-      ...pageOf(query, FILES),
+      ...pageOf(query, 'file', FILES),
       ...(query.purpose === undefined ? {} : { purpose: query.purpose }),
       ...(query.order === undefined ? {} : { order: query.order }),
     });

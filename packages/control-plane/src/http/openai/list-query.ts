@@ -1,5 +1,6 @@
 import { LIMITS } from '@batch-infer/contracts';
 import { DomainError } from '../../errors.js';
+import { CURSORS, cursorOf } from '../cursor.js';
 
 /** `after` and `limit` of OpenAI's lists. */
 export interface PageQuery {
@@ -33,18 +34,16 @@ export const FILES: PageSize = {
   accepted: LIMITS.fileListMax,
 };
 
-/** @throws DomainError `invalid_parameter` */
-export function pageOf(query: PageQuery, size: PageSize = BATCHES): Page {
+/** @throws DomainError `invalid_parameter`, `invalid_cursor` */
+export function pageOf(query: PageQuery, kind: keyof typeof CURSORS, size: PageSize = BATCHES): Page {
   const limit = query.limit === undefined ? size.standard : Number(query.limit);
   if (!Number.isInteger(limit) || limit < 1 || limit > size.accepted) {
     throw new DomainError('invalid_parameter', `limit must be a whole number from 1 to ${size.most}.`, {
       param: 'limit',
     });
   }
-  return {
-    limit: Math.min(limit, size.most),
-    ...(query.after === undefined ? {} : { after: query.after }),
-  };
+  const after = cursorOf(query.after, 'after', CURSORS[kind]);
+  return { limit: Math.min(limit, size.most), ...(after === undefined ? {} : { after }) };
 }
 
 export interface ListView<T> {

@@ -9,6 +9,13 @@ export const RESPONSES_ROUTES: readonly ApiRoute[] = [
     summary: 'A background response: queued, in progress, or the engine’s answer.',
     tag: 'responses',
     scope: 'read',
+    query: {
+      stream: 'Must not be true: a response is read when it is whole.',
+      include: 'Of no effect, as the others: what the engine answered comes whole.',
+      'include[]': 'Of no effect.',
+      include_obfuscation: 'Of no effect.',
+      starting_after: 'Of no effect.',
+    },
     status: 200,
     answer: json('Response'),
   },

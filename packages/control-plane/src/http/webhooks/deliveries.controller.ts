@@ -1,4 +1,4 @@
-import { toJobId } from '@batch-infer/contracts';
+import { LIMITS, toJobId } from '@batch-infer/contracts';
 import {
   WEBHOOK_DELIVERY_STATES,
   WEBHOOK_EVENT_TYPES,
@@ -14,8 +14,8 @@ import { parseWith } from '../validation.js';
 import { toDeliveryView } from './webhook-views.js';
 
 const deliveryFilter = z.object({
-  webhook_endpoint_id: z.string().optional(),
-  job_id: z.string().optional(),
+  webhook_endpoint_id: z.string().max(LIMITS.idChars).optional(),
+  job_id: z.string().max(LIMITS.idChars).optional(),
   status: z.enum(WEBHOOK_DELIVERY_STATES).optional(),
 });
 
@@ -36,7 +36,7 @@ export class DeliveriesController {
     const { webhook_endpoint_id: endpointId, job_id: jobId, status } = parseWith(deliveryFilter, query);
     const { deliveries, hasMore } = await this.#endpoints.deliveries({
       projectId,
-      ...pageOf(query),
+      ...pageOf(query, 'webhookDelivery'),
       ...(endpointId === undefined ? {} : { endpointId }),
       ...(jobId === undefined ? {} : { jobId: toJobId(jobId) }),
       ...(status === undefined ? {} : { state: status }),

@@ -60,7 +60,10 @@ export class EndpointsController {
     @ProjectId() projectId: string,
     @Query() query: PageQuery,
   ): Promise<ListView<WebhookEndpointView>> {
-    const { endpoints, hasMore } = await this.#endpoints.list({ projectId, ...pageOf(query) });
+    const { endpoints, hasMore } = await this.#endpoints.list({
+      projectId,
+      ...pageOf(query, 'webhookEndpoint'),
+    });
     return toListView(endpoints.map(toEndpointView), hasMore);
   }
 
