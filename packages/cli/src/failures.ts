@@ -4,6 +4,7 @@ import { Interrupt } from './interrupts.js';
 import type { Io } from './io.js';
 import { environmentName } from './settings/options.js';
 import type { Settings } from './settings/settings.js';
+import { jsonLine } from './terminal/json-line.js';
 
 /** A failure for people: exit code, what and why, and the next command. */
 interface Failure {
@@ -19,7 +20,7 @@ export async function reportFailure(error: unknown, io: Io, settings?: Settings)
   if (settings?.switch('json')) {
     const { exitCode, message, next } = failure;
     await io.writeOut(
-      `${JSON.stringify({ event: 'error', at: new Date().toISOString(), exit_code: exitCode, message, next })}\n`,
+      jsonLine({ event: 'error', at: new Date().toISOString(), exit_code: exitCode, message, next }),
     );
   }
   io.writeError(`error: ${failure.message}\n`);

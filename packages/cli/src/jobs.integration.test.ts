@@ -131,6 +131,40 @@ describe('run', () => {
     expect(await readdir(folder)).toEqual(['in.jsonl']);
   });
 
+  it('writes the lines of the server’s own files in OpenAI’s format, byte for byte', async () => {
+    const odd = 'bytes \u2028\u2029 "\\ \u00e9';
+    await writeInput(folder, 12, { marker: odd });
+    engine.setFaults([
+      ...failing('number 3'),
+      { match: { bodyIncludes: 'number 5' }, action: { kind: 'garbage' } },
+      { match: { bodyIncludes: 'number 7' }, action: { kind: 'hang' } },
+    ]);
+    const command = start([
+      'run',
+      'in.jsonl',
+      '-o',
+      'out.jsonl',
+      '--format',
+      'openai',
+      '--max-attempts',
+      '1',
+    ]);
+    const [, id = ''] = await command.until(/(job_\w+) submitted/);
+    const jobOf = async () => JSON.parse((await run(['status', id, '--json'])).stdout);
+    await waitUntil(async () => (await jobOf()).counts.succeeded === 9);
+    await run(['cancel', id]);
+    expect(await command.ended).toBe(6);
+    const { output_file_id, error_file_id } = await jobOf();
+    const contentOf = async (file: string) =>
+      (await fetch(`${environment.BATCH_INFER_BASE_URL}/v1/files/${file}/content`)).text();
+    const ofServer = `${await contentOf(output_file_id)}${await contentOf(error_file_id)}`;
+    const ours = await readFile(join(folder, 'out.jsonl'), 'utf8');
+    expect(ours.split('\n').toSorted()).toEqual(ofServer.split('\n').toSorted());
+    // Python's splitlines() takes these for line breaks.
+    expect(ours).not.toMatch(/[\u2028\u2029\u0085]/);
+    expect(ours.split('\n')).toHaveLength(13);
+  });
+
   it('writes OpenAI lines on demand', async () => {
     await writeInput(folder, 2, { marker: 'openai' });
     expect((await run(['run', 'in.jsonl', '-o', 'out.jsonl', '--format', 'openai'])).exitCode).toBe(0);

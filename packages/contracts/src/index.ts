@@ -9,4 +9,5 @@ export * from './lifecycle.js';
 export * from './limits.js';
 export * from './masks.js';
 export * from './openai-error.js';
+export * from './result-lines.js';
 export * from './segment-line.js';

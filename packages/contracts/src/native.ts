@@ -244,6 +244,12 @@ export const resultLine = z.object({
   usage: usage.optional(),
   /** Present when `status` is not `succeeded`. */
   error: itemError.optional(),
+  /** The engine's own error body in OpenAI's form; present when it refused the request with one. */
+  error_body: z.unknown().optional(),
+  /** HTTP status of the engine's answer; absent when there was none. */
+  status_code: z.int().optional(),
+  /** Request id that the engine was given; absent for an item that was never run. */
+  request_id: z.string().optional(),
   /** 0 for an item that took over an answer, and for one that was never run. */
   attempts: z.int(),
   latency_ms: z.number().optional(),

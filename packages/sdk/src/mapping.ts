@@ -63,6 +63,8 @@ export function toItemResult(wire: WireResultLine): ItemResult {
     customId: wire.custom_id,
     attempts: wire.attempts,
     latencyMs: wire.latency_ms ?? null,
+    statusCode: wire.status_code ?? null,
+    requestId: wire.request_id ?? null,
     reusedFrom: wire.reused_from ?? null,
     cursor: wire.cursor ?? null,
   };
@@ -76,7 +78,7 @@ export function toItemResult(wire: WireResultLine): ItemResult {
     message: 'The server gave no reason.',
     retryable: true,
   };
-  return { ok: false, status: wire.status, ...base, error };
+  return { ok: false, status: wire.status, ...base, error, errorBody: wire.error_body ?? null };
 }
 
 export function toProgress(job: Job): Progress {

@@ -100,6 +100,10 @@ interface ItemResultBase {
   readonly attempts: number;
   /** Milliseconds at the engine. */
   readonly latencyMs: number | null;
+  /** HTTP status of the engine's answer; `null` when there was none. */
+  readonly statusCode: number | null;
+  /** Request id that the engine was given; `null` for an item that was never run. */
+  readonly requestId: string | null;
   /** Id of the job that ran the request, where an earlier job's answer was taken over. */
   readonly reusedFrom: string | null;
   /** With `order: 'completion'`: pass it as `after` to go on behind this item. */
@@ -119,6 +123,8 @@ export type ItemResult =
       readonly ok: false;
       readonly status: 'failed' | 'cancelled' | 'expired';
       readonly error: ItemError;
+      /** The engine's own error body in OpenAI's form, when it refused the request with one; else `null`. */
+      readonly errorBody: unknown;
     });
 
 /** What `wait` reports while a job goes on. */

@@ -3,6 +3,7 @@ import { EXIT } from '../exit-codes.js';
 import { connect } from '../jobs/connect.js';
 import { CLIENT_OPTIONS, TALK_OPTIONS } from '../settings/options.js';
 import { summaryLine } from '../terminal/describe-job.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { Talk } from '../terminal/talk.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
@@ -25,7 +26,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
   const { signal } = interrupts;
   const answer = await handle.cancel({ signal });
   const job = settings.switch('wait') ? await handle.wait({ signal, onFailure: 'return' }) : answer;
-  if (talk.json) await io.writeOut(`${JSON.stringify(toWireJson(job))}\n`);
+  if (talk.json) await io.writeOut(jsonLine(toWireJson(job)));
   else if (talk.quiet) await io.writeOut(`${job.id}\n`);
   else if (job.finishedAt === null) talk.say(`${job.id} is being cancelled`);
   else talk.say(summaryLine(job));

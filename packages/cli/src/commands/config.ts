@@ -5,6 +5,7 @@ import { COMMANDS } from '../registry.js';
 import type { OptionSpec } from '../settings/options.js';
 import { mergeSettings } from '../settings/settings.js';
 import { formatTable } from '../terminal/format.js';
+import { jsonLine } from '../terminal/json-line.js';
 
 export const command: CommandDefinition = {
   name: 'config',
@@ -31,7 +32,7 @@ async function run({ operands, settings, io, layers }: CommandContext): Promise<
   }));
   if (settings.switch('json')) {
     const document = rows.map(({ flag, value, source }) => [flag, withSources ? { value, source } : value]);
-    await io.writeOut(`${JSON.stringify(Object.fromEntries(document))}\n`);
+    await io.writeOut(jsonLine(Object.fromEntries(document)));
     return EXIT.ok;
   }
   await io.writeOut(

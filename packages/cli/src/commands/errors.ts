@@ -5,6 +5,7 @@ import { StandardOutput } from '../output/result-stream.js';
 import { writeResults } from '../output/write-results.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import { describeFailures } from '../terminal/describe-job.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
 export const command: CommandDefinition = {
@@ -30,8 +31,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
     return EXIT.ok;
   }
   if (settings.switch('json')) {
-    for (const group of [...job.errors, ...job.inputErrors])
-      await io.writeOut(`${JSON.stringify(toWireJson(group))}\n`);
+    for (const group of [...job.errors, ...job.inputErrors]) await io.writeOut(jsonLine(toWireJson(group)));
     return EXIT.ok;
   }
   const failures = describeFailures(job);

@@ -5,6 +5,7 @@ import { findInput } from '../jobs/input-file.js';
 import { readJobOptions } from '../jobs/job-options.js';
 import { CLIENT_OPTIONS, JOB_OPTIONS } from '../settings/options.js';
 import { formatCount, plural } from '../terminal/format.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
 export const command: CommandDefinition = {
@@ -25,7 +26,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
   const client = await connect(settings);
   const estimate = await client.jobs.estimate(input.path, { ...options, signal: interrupts.signal });
   if (settings.switch('json')) {
-    await io.writeOut(`${JSON.stringify(toWireJson(estimate))}\n`);
+    await io.writeOut(jsonLine(toWireJson(estimate)));
     return EXIT.ok;
   }
   const models = Object.entries(estimate.models).map(([name, count]) => `${name} ${formatCount(count)}`);

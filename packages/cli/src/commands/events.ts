@@ -4,6 +4,7 @@ import { EXIT } from '../exit-codes.js';
 import { connect, PATIENT_RETRIES } from '../jobs/connect.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import { formatCount, formatRate } from '../terminal/format.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
 export const command: CommandDefinition = {
@@ -30,7 +31,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
   });
   const json = settings.switch('json');
   for await (const event of events)
-    await io.writeOut(`${json ? JSON.stringify(toWireJson(event)) : describe(event)}\n`);
+    await io.writeOut(json ? jsonLine(toWireJson(event)) : `${describe(event)}\n`);
   return EXIT.ok;
 }
 

@@ -11,6 +11,7 @@ import { EXIT } from '../exit-codes.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import type { Settings } from '../settings/settings.js';
 import { formatTable } from '../terminal/format.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { Talk } from '../terminal/talk.js';
 
 const ACTIONS = ['create', 'list', 'revoke', 'rotate'] as const;
@@ -87,7 +88,7 @@ function requestOf(settings: Settings) {
 }
 
 async function show(made: CreatedApiKey, talk: Talk): Promise<void> {
-  if (talk.json) return await talk.io.writeOut(`${JSON.stringify(made)}\n`);
+  if (talk.json) return await talk.io.writeOut(jsonLine(made));
   const until = made.expires_at === null ? '' : `, until ${made.expires_at}`;
   talk.say(`${made.id} "${made.name}" for project ${made.project_id}: ${made.scopes.join(', ')}${until}`);
   talk.say('the key is shown only now; it is stored nowhere:');
@@ -95,13 +96,13 @@ async function show(made: CreatedApiKey, talk: Talk): Promise<void> {
 }
 
 async function showRevoked(key: ApiKeyView, talk: Talk): Promise<void> {
-  if (talk.json) return await talk.io.writeOut(`${JSON.stringify(key)}\n`);
+  if (talk.json) return await talk.io.writeOut(jsonLine(key));
   talk.say(`${key.id} "${key.name}" is revoked; every server refuses it within 5 seconds`);
 }
 
 async function showList(keys: Keys, { json, quiet, io }: Talk): Promise<void> {
   const listed = await keys.list();
-  if (json) for (const key of listed) await io.writeOut(`${JSON.stringify(key)}\n`);
+  if (json) for (const key of listed) await io.writeOut(jsonLine(key));
   else if (quiet) for (const { id } of listed) await io.writeOut(`${id}\n`);
   else {
     const rows = listed.map((key) => [

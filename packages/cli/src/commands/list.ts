@@ -7,6 +7,7 @@ import { connect } from '../jobs/connect.js';
 import { readMetadata } from '../jobs/job-options.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import { formatCount, formatTable } from '../terminal/format.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
 export const command: CommandDefinition = {
@@ -57,7 +58,7 @@ async function run({ settings, io, interrupts }: CommandContext): Promise<number
     if (jobs.length >= limit) break;
   }
   if (settings.switch('json')) {
-    for (const job of jobs) await io.writeOut(`${JSON.stringify(toWireJson(job))}\n`);
+    for (const job of jobs) await io.writeOut(jsonLine(toWireJson(job)));
   } else if (settings.switch('quiet')) {
     for (const { id } of jobs) await io.writeOut(`${id}\n`);
   } else {

@@ -7,6 +7,7 @@ import { connect } from '../jobs/connect.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import type { Settings } from '../settings/settings.js';
 import { formatTable } from '../terminal/format.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
 const ACTIONS = ['create', 'list', 'update', 'limits'] as const;
@@ -69,7 +70,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
       ? await projects.list({ signal })
       : [action === 'create' ? await projects.create(id, params) : await projects.update(id, params)];
   if (settings.switch('json')) {
-    for (const project of shown) await io.writeOut(`${JSON.stringify(toWireJson(project))}\n`);
+    for (const project of shown) await io.writeOut(jsonLine(toWireJson(project)));
   } else {
     await io.writeOut(
       formatTable([['PROJECT', 'NAME', 'WEIGHT', 'MAX RUNNING', 'CREATED'], ...shown.map(toRow)]),
@@ -94,7 +95,7 @@ async function limit(
     Object.keys(change).length === 0
       ? await projects.limits(id, { signal })
       : await projects.setLimits(id, { ...change, signal });
-  if (settings.switch('json')) await io.writeOut(`${JSON.stringify(toWireJson(limits))}\n`);
+  if (settings.switch('json')) await io.writeOut(jsonLine(toWireJson(limits)));
   else {
     const cells = [limits.requestsPerMinute, limits.maxRunningJobs, limits.maxQueuedTokens].map(shownCap);
     await io.writeOut(

@@ -3,6 +3,7 @@ import { EXIT } from '../exit-codes.js';
 import { connect } from '../jobs/connect.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import { formatCount, formatRate, formatSeconds, formatTable } from '../terminal/format.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
 export const command: CommandDefinition = {
@@ -16,7 +17,7 @@ async function run({ settings, io, interrupts }: CommandContext): Promise<number
   const client = await connect(settings);
   const runners = await client.runners.list({ signal: interrupts.signal });
   if (settings.switch('json')) {
-    for (const runner of runners) await io.writeOut(`${JSON.stringify(toWireJson(runner))}\n`);
+    for (const runner of runners) await io.writeOut(jsonLine(toWireJson(runner)));
     return EXIT.ok;
   }
   if (runners.length === 0) {

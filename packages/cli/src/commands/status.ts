@@ -3,6 +3,7 @@ import { EXIT } from '../exit-codes.js';
 import { connect } from '../jobs/connect.js';
 import { CLIENT_OPTIONS } from '../settings/options.js';
 import { describeJob } from '../terminal/describe-job.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
 export const command: CommandDefinition = {
@@ -20,7 +21,7 @@ export const command: CommandDefinition = {
 async function run({ operands, settings, io, interrupts }: CommandContext): Promise<number> {
   const client = await connect(settings);
   const job = await client.jobs.get(operands[0] ?? '', { signal: interrupts.signal });
-  if (settings.switch('json')) await io.writeOut(`${JSON.stringify(toWireJson(job))}\n`);
+  if (settings.switch('json')) await io.writeOut(jsonLine(toWireJson(job)));
   else if (settings.switch('quiet')) await io.writeOut(`${job.status}\n`);
   else await io.writeOut(describeJob(job, Date.now()));
   return EXIT.ok;

@@ -7,6 +7,7 @@ import { MEDIA_OPTIONS } from '../settings/server-options.js';
 import { placed } from '../terminal/describe-job.js';
 import { formatCount, plural } from '../terminal/format.js';
 import { annotateProblems } from '../terminal/github.js';
+import { jsonLine } from '../terminal/json-line.js';
 
 const READ = new Set(['model', 'endpoint', 'defaults']);
 
@@ -41,7 +42,7 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
   const { ok, items, bytes, models, errors, errorCount } = report;
   annotateProblems(io, input.name, errors);
   if (settings.switch('json')) {
-    await io.writeOut(`${JSON.stringify({ ok, items, bytes, models, error_count: errorCount, errors })}\n`);
+    await io.writeOut(jsonLine({ ok, items, bytes, models, error_count: errorCount, errors }));
   } else if (!settings.switch('quiet')) {
     const byModel = Object.entries(models).map(([name, count]) => `${name} ${formatCount(count)}`);
     const more = errorCount > errors.length ? ` (the first ${errors.length} here)` : '';

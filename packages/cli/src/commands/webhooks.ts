@@ -7,6 +7,7 @@ import { connect } from '../jobs/connect.js';
 import { CLIENT_OPTIONS, TALK_OPTIONS } from '../settings/options.js';
 import type { Settings } from '../settings/settings.js';
 import { formatTable } from '../terminal/format.js';
+import { jsonLine } from '../terminal/json-line.js';
 import { Talk } from '../terminal/talk.js';
 import { toWireJson } from '../terminal/wire-json.js';
 
@@ -112,7 +113,7 @@ async function rotate({ client, what, settings, talk, signal }: Action): Promise
 
 async function test({ client, what, talk, signal }: Action): Promise<number> {
   const result = await client.webhooks.test(what, { signal });
-  if (talk.json) await talk.io.writeOut(`${JSON.stringify(toWireJson(result))}\n`);
+  if (talk.json) await talk.io.writeOut(jsonLine(toWireJson(result)));
   else if (result.success) talk.say(`the receiver answered ${result.statusCode}`);
   else talk.warn(result.error ?? `The receiver answered ${result.statusCode}.`);
   return result.success ? EXIT.ok : EXIT.unexpected;
@@ -120,7 +121,7 @@ async function test({ client, what, talk, signal }: Action): Promise<number> {
 
 async function secret({ client, talk, signal }: Action): Promise<number> {
   const text = await client.webhooks.secret({ signal });
-  await talk.io.writeOut(`${talk.json ? JSON.stringify({ secret: text }) : text}\n`);
+  await talk.io.writeOut(talk.json ? jsonLine({ secret: text }) : `${text}\n`);
   return EXIT.ok;
 }
 
@@ -157,7 +158,7 @@ function paramsOf(settings: Settings) {
 
 async function showSecret(made: object, text: string, talk: Talk): Promise<number> {
   talk.say('the secret is shown only now:');
-  await talk.io.writeOut(`${talk.json ? JSON.stringify(toWireJson(made)) : text}\n`);
+  await talk.io.writeOut(talk.json ? jsonLine(toWireJson(made)) : `${text}\n`);
   return EXIT.ok;
 }
 
@@ -167,7 +168,7 @@ async function show<Row extends { readonly id: string }>(
   head: readonly string[],
   toCells: (row: Row) => string[],
 ): Promise<number> {
-  if (json) for (const row of rows) await io.writeOut(`${JSON.stringify(toWireJson(row))}\n`);
+  if (json) for (const row of rows) await io.writeOut(jsonLine(toWireJson(row)));
   else if (quiet) for (const { id } of rows) await io.writeOut(`${id}\n`);
   else await io.writeOut(formatTable([[...head], ...rows.map(toCells)]));
   return EXIT.ok;

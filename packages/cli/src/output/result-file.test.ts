@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { memoryIo } from '../../test-support/fixtures.js';
 import { openOutput } from './open-output.js';
-import { toOpenAiLine } from './openai-line.js';
 import type { ResultOutput } from './result-output.js';
 
 let folder = '';
@@ -85,31 +84,5 @@ describe('a result file', () => {
     });
     await expect(prepare('nowhere/out.jsonl')).rejects.toThrow(/there is no folder .*nowhere/);
     await expect(prepare('plain/out.jsonl')).rejects.toThrow(/is not a folder/);
-  });
-});
-
-describe('lines in OpenAI format', () => {
-  it('carry the body of a success and the error of a failure', () => {
-    const line = (text: string, status: 'succeeded' | 'expired') => ({
-      text,
-      index: 3,
-      status,
-      cursor: null,
-    });
-    const good = toOpenAiLine('job_ab', line('{"index":3,"custom_id":"a","response":{"x":1}}', 'succeeded'));
-    expect(JSON.parse(good)).toEqual({
-      id: 'batch_req_ab_3',
-      custom_id: 'a',
-      response: { status_code: 200, request_id: 'req_ab_3', body: { x: 1 } },
-      error: null,
-    });
-    const text =
-      '{"index":3,"custom_id":"a","error":{"code":"job_expired","type":"batch_expired","message":"late"}}';
-    expect(JSON.parse(toOpenAiLine('job_ab', line(text, 'expired')))).toEqual({
-      id: 'batch_req_ab_3',
-      custom_id: 'a',
-      response: null,
-      error: { code: 'job_expired', message: 'late' },
-    });
   });
 });

@@ -1,5 +1,5 @@
+import { openAiLine, readNativeLine } from '@batch-infer/contracts';
 import type { JobHandle, ResultsOptions } from '@batch-infer/sdk';
-import { toOpenAiLine } from './openai-line.js';
 import type { ResultOutput } from './result-output.js';
 
 export const RESULT_FORMATS = ['native', 'openai'] as const;
@@ -26,9 +26,13 @@ export async function writeResults(
   let count = await output.begin({ job_id: job.id, format: form }, options.signal);
   const after = isPlain && count > 0 ? { after: count - 1 } : {};
   for await (const line of job.lines({ ...read, ...after })) {
-    await output.writeLine(format === 'native' ? line.text : toOpenAiLine(job.id, line));
+    await output.writeLine(format === 'native' ? line.text : toOpenAiText(job.id, line.text));
     count += 1;
   }
   await output.finish();
   return count;
 }
+
+/** The same line as in the server's output or error file, without its line break. */
+const toOpenAiText = (jobId: string, text: string): string =>
+  openAiLine(jobId, readNativeLine(text)).pieces.join('').trimEnd();

@@ -1,5 +1,6 @@
 import type { Io } from '../io.js';
 import type { Settings } from '../settings/settings.js';
+import { jsonLine } from './json-line.js';
 
 /** How a command speaks: to people on stderr, to programs as NDJSON events on stdout, or hardly at all. */
 export class Talk {
@@ -26,6 +27,6 @@ export class Talk {
   /** An event for programs: `{"event": …, "at": …}`. */
   async event(event: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
     if (!this.json) return;
-    await this.io.writeOut(`${JSON.stringify({ event, at: new Date().toISOString(), ...fields })}\n`);
+    await this.io.writeOut(jsonLine({ event, at: new Date().toISOString(), ...fields }));
   }
 }

@@ -1,3 +1,4 @@
+import { openAiLine, readNativeLine } from '@batch-infer/contracts';
 import type { Job } from '@batch-infer/contracts/native';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { answered, broken, openTestApi, refused, type TestApi } from '../http/api-conformance.js';
@@ -112,6 +113,30 @@ describe('the finalizer', () => {
     expect(await api.finalizer.tick()).toBe(1);
     expect((await jobOf(id)).state).toBe('succeeded');
   });
+
+  it.each(['cancelled', 'expired'] as const)(
+    'writes the lines that a client makes of the results, for every kind of end and %s items',
+    async (end) => {
+      const id = await submit(30);
+      await api.runShard((index) =>
+        index > 20 ? null : index % 3 === 0 ? answered('x\u2028') : index % 3 === 1 ? refused(422) : broken(),
+      );
+      if (end === 'cancelled') await api.fastify.inject({ method: 'POST', url: `/v1/jobs/${id}/cancel` });
+      else await api.ledger.stopJob({ projectId: null, id, reason: 'expired', nowMs: api.nowMs() });
+      await api.finalizer.tick();
+      const job = await jobOf(id);
+      expect(job).toMatchObject({ succeeded: 7, failed: 14, [end]: 9 });
+      const { body } = await api.fastify.inject({ method: 'GET', url: `/v1/jobs/${id}/results` });
+      const made = body
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => openAiLine(id, readNativeLine(line)));
+      const textOf = (file: 'output' | 'error') =>
+        made.flatMap((line) => (line.file === file ? line.pieces : [])).join('');
+      expect(textOf('output')).toBe(await contentOf(job.outputFileId));
+      expect(textOf('error')).toBe(await contentOf(job.errorFileId));
+    },
+  );
 
   it('fails a job whose every item failed, and writes no output file', async () => {
     const id = await submit(3);

@@ -1,4 +1,4 @@
-import { newId, timeOfId } from '@batch-infer/contracts';
+import { newId, openAiLine, timeOfId } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import { fileBlobKey } from '../files/files.js';
@@ -8,7 +8,6 @@ import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
 import { BLOBS, CLOCK, CONFIG } from '../tokens.js';
-import { toBatchLine } from './batch-lines.js';
 import { BlobWriter } from './blob-writer.js';
 import { IdTableWriter } from './id-table.js';
 
@@ -97,7 +96,7 @@ export class OutputFiles {
     for await (const batch of items) {
       for (const item of batch) {
         if (item.ended === 'never_run') neverRun += 1;
-        const line = toBatchLine(job.id, item);
+        const line = openAiLine(job.id, item);
         await (line.file === 'output' ? output : errors).writer.write(line.pieces);
       }
       await params.onProgress();
