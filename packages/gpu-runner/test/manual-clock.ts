@@ -17,15 +17,22 @@ export class ManualClock implements Clock {
     return () => void this.#timers.delete(id);
   }
 
+  /** The earliest timer; of several the first that was set. */
+  #next(): { id: number; atMs: number; callback: () => void } | null {
+    let next: { id: number; atMs: number; callback: () => void } | null = null;
+    for (const [id, { atMs, callback }] of this.#timers)
+      if (next === null || atMs < next.atMs) next = { id, atMs, callback };
+    return next;
+  }
+
   /** Moves time on, and lets what it wakes run to its next wait. */
   async advance(byMs: number): Promise<void> {
     const untilMs = this.#nowMs + byMs;
     for (;;) {
       await settled();
-      const due = [...this.#timers].filter(([, timer]) => timer.atMs <= untilMs);
-      const [next] = due.sort(([, left], [, right]) => left.atMs - right.atMs);
-      if (next === undefined) break;
-      const [id, timer] = next;
+      const next = this.#next();
+      if (next === null || next.atMs > untilMs) break;
+      const { id, ...timer } = next;
       this.#timers.delete(id);
       this.#nowMs = timer.atMs;
       timer.callback();

@@ -87,7 +87,7 @@ describe('a breaker', () => {
   test('sends more at each trial to an engine that claims health and fails everything for long', () => {
     let state = OPEN;
     const trials: number[] = [];
-    for (let nowMs = 500; nowMs < 60_000; nowMs += 500) {
+    for (let nowMs = 500; nowMs < 80_000; nowMs += 500) {
       state = applyBreaker(state, { type: 'alive' }, nowMs);
       if (state.kind !== 'half_open') continue;
       trials.push(allowance(state));

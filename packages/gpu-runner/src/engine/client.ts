@@ -35,6 +35,9 @@ export interface EngineClientOptions {
   readonly clock: Clock;
 }
 
+/** What an engine is reached through. */
+export type EngineConnection = Pick<EngineClient, 'post' | 'get' | 'close'>;
+
 /** The hot path: bytes out, bytes in, our own deadline. */
 export class EngineClient {
   readonly #pool: Pool;

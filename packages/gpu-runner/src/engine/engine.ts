@@ -3,7 +3,7 @@ import type { Clock } from '../clock.js';
 import type { RunnerLogger } from '../logger.js';
 import { allowance, applyBreaker, type BreakerEvent, type BreakerState, CLOSED, isYoung } from './breaker.js';
 import type { Verdict } from './classify.js';
-import { type EngineCall, EngineClient, type EngineRequest } from './client.js';
+import { type EngineCall, EngineClient, type EngineConnection, type EngineRequest } from './client.js';
 import type { EngineInfo } from './discovery.js';
 import { GaugeReader } from './gauge-reader.js';
 import { type Health, HealthRoute } from './health-route.js';
@@ -29,6 +29,8 @@ export interface EngineOptions {
   readonly url: string;
   readonly apiKey: string | null;
   readonly limits: WindowLimits;
+  /** Default: HTTP to its address. */
+  readonly connection?: EngineConnection;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: RunnerLogger;
@@ -52,6 +54,8 @@ const IDLE_INTERVAL_MS = 2_000;
 const LIST_INTERVAL_MS = 5_000;
 /** A request of our own is sent no more often than this to an engine whose health route says that it is gone. */
 const PROOF_INTERVAL_MS = 2_000;
+/** An engine that has no room for anything for so long is said to be full. */
+const FULL_TOLD_MS = 5_000;
 const SPARE_CONNECTIONS = 8;
 const MAX_CONNECTIONS = 1_024;
 
@@ -64,7 +68,7 @@ export class Engine {
   /** True while one item has it for itself. */
   exclusive = false;
   readonly #options: EngineOptions;
-  readonly #client: EngineClient;
+  readonly #client: EngineConnection;
   readonly #messages: MessagesRoute;
   #breaker: BreakerState = CLOSED;
   #health: Health = 'silent';
@@ -80,6 +84,7 @@ export class Engine {
   #provedAtMs = Number.NEGATIVE_INFINITY;
   readonly #healthRoute: HealthRoute;
   readonly #gauges: GaugeReader;
+  #connected = false;
   #looking = false;
   #cancelLook: () => void = () => {};
   #closed = false;
@@ -89,12 +94,8 @@ export class Engine {
     this.url = options.url;
     this.#options = options;
     this.load = new EngineLoad(options.clock, options.limits);
-    this.#client = new EngineClient({
-      url: options.url,
-      apiKey: options.apiKey,
-      connections: (options.limits.window ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
-      clock: options.clock,
-    });
+    const connections = (options.limits.window ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS;
+    this.#client = options.connection ?? new EngineClient({ ...options, connections });
     this.#messages = new MessagesRoute(this.#client);
     this.#gauges = new GaugeReader(this.#client);
     this.#healthRoute = new HealthRoute({
@@ -119,6 +120,7 @@ export class Engine {
     this.models = info.models;
     this.#listedAtMs = this.#options.clock.nowMs();
     this.#gauges.llamaCpp = info.llamaCpp;
+    this.#connected = true;
     this.#health = 'alive';
     await this.#look();
     this.#schedule();
@@ -170,7 +172,7 @@ export class Engine {
   }
 
   get report(): RunnerReport['engines'][number] {
-    const failing = this.models.length > 0 && this.models.every((model) => this.isFailing(model));
+    const failing = this.models.length > 0 && this.models.every((model) => this.#givesNothing(model));
     return {
       id: this.id,
       models: [...this.models],
@@ -179,6 +181,12 @@ export class Engine {
       in_flight: this.load.inFlight,
       problem: this.#problem(),
     };
+  }
+
+  #givesNothing(model: string): boolean {
+    const fullSinceMs = this.#standings.fullSinceMs(model);
+    const full = fullSinceMs !== null && this.#options.clock.nowMs() - fullSinceMs >= FULL_TOLD_MS;
+    return full || this.isFailing(model);
   }
 
   send(request: EngineRequest, model: string): Sent {
@@ -202,23 +210,29 @@ export class Engine {
     const wasOpen = this.#breaker.kind === 'open';
     if (verdict === null) {
       this.#apply({ type: 'unsettled' });
-      return { blame: Promise.resolve(INNOCENT), meaning: null };
+      return { blame: Promise.resolve(INNOCENT), meaning: null, alone: false };
     }
     this.load.note(verdict);
     if (verdict.ok) {
       this.#healthRoute.passed();
       standing.passed(sent.atMs);
       this.#apply({ type: 'success' });
-      return { blame: Promise.resolve(INNOCENT), meaning: null };
+      return { blame: Promise.resolve(INNOCENT), meaning: null, alone: false };
+    }
+    if (verdict.code === 'engine_overloaded') {
+      const { alone, lonely } = standing.crowding.refused(item.what, verdict, this.#options.clock.nowMs());
+      if (lonely) standing.ask();
+      this.#apply({ type: 'unsettled' });
+      return { blame: Promise.resolve(INNOCENT), meaning: null, alone };
     }
     const ticket = standing.failed(item.what, verdict, sent.atMs);
     const meaning = ticket === null ? null : (earlier: number) => this.#decide(sent.target, ticket, earlier);
     if (!BREAKER_FAILURES.has(verdict.code)) {
-      this.#apply({ type: verdict.code === 'engine_overloaded' ? 'unsettled' : 'success' });
-      return { blame: Promise.resolve(INNOCENT), meaning };
+      this.#apply({ type: 'success' });
+      return { blame: Promise.resolve(INNOCENT), meaning, alone: false };
     }
     const repeated = item.repeated || standing.isOwn(verdict);
-    return { blame: this.#failed(verdict, { trial: sent.trial, repeated }, wasOpen), meaning };
+    return { blame: this.#failed(verdict, { trial: sent.trial, repeated }, wasOpen), meaning, alone: false };
   }
 
   #decide(target: Target, ticket: Ticket, earlier: number): Promise<Decided> {
@@ -351,10 +365,16 @@ export class Engine {
   }
 
   #problem(): string | null {
-    if (this.models.length === 0) return `no engine answers at ${this.url}`;
+    if (this.models.length === 0) {
+      const { url } = this;
+      return this.#connected ? `the engine at ${url} serves no model now` : `no engine answers at ${url}`;
+    }
     const closed = this.#breaker.kind === 'closed';
     if (!closed && this.#health === 'dead') return `the engine at ${this.url} is gone`;
     if (!closed && this.#health === 'silent') return `the engine at ${this.url} does not answer`;
+    const full = this.models.find((model) => this.#givesNothing(model) && !this.isFailing(model));
+    const fullness = full === undefined ? null : this.#standings.fullness(full);
+    if (closed && fullness !== null) return `the engine at ${this.url} ${fullness}`;
     const [failing] = this.#standings.failing;
     const target = failing?.target ?? (closed ? null : this.#lastTarget);
     const last = target === null ? null : this.#standings.of(target).last;

@@ -24,6 +24,8 @@ export interface Judgement {
   readonly blame: Promise<Blame>;
   /** Says what the failed answer means, should it end the item: see `RefusalMeaning`. `null`: nothing is to be found out. */
   readonly meaning: ((earlier: number) => Promise<Decided>) | null;
+  /** It had no room for this item, though it had for others since the last time. */
+  readonly alone: boolean;
 }
 
 export const TRANSPORT_FAILURES: ReadonlySet<string> = new Set([

@@ -39,7 +39,7 @@ export type RefusalMeaning = 'item' | 'engine' | 'again' | 'wait';
 /** Failures of different items in a row from which on the engine is in doubt: nothing more is sent before it is known. */
 export const DOUBTFUL_ROW = 3;
 /** Where nothing passes for so long, the engine means what it says: longer than a proxy or a restart takes. */
-export const PATIENCE_MS = 35_000;
+export const PATIENCE_MS = 45_000;
 /** A request that passed within this time of another's failure shows that the engine takes requests at that moment. */
 const MEANWHILE_MS = 250;
 /** Times that an item is sent again for doubt. */
@@ -90,6 +90,7 @@ const SUBJECTS: ReadonlyMap<FailureCode, RefusalSubject> = new Map([
   ['engine_unauthorized', 'access'],
   ['engine_error', 'engine'],
   ['engine_aborted', 'engine'],
+  ['engine_unreachable', 'engine'],
   ['invalid_response', 'engine'],
 ]);
 
@@ -113,4 +114,11 @@ const TEXT_CHARACTERS = 120;
 export function refusalText({ path, model }: { path: string; model: string }, failure: Failure): string {
   const words = (failure.message ?? '').slice(0, TEXT_CHARACTERS);
   return `answers ${failure.status} to every ${path} for ${model}${words === '' ? '' : ` ("${words}")`}`;
+}
+
+/** What an engine says that has no room for anything: `has no room: 503 to every … for m, come again in 3600 s`. */
+export function fullText({ path, model }: { path: string; model: string }, failure: Failure | null): string {
+  const hintMs = failure?.retryAfterMs ?? null;
+  const hint = hintMs === null ? '' : `, to come again in ${Math.ceil(hintMs / 1_000)} s`;
+  return `has no room: it answers ${failure?.status ?? 503} to every ${path} for ${model}${hint}`;
 }

@@ -15,6 +15,11 @@ export interface EngineAnswer {
   readonly status: number;
   /** `Retry-After`, in milliseconds. */
   readonly retryAfterMs: number | null;
+  /** `Content-Type` and `Content-Encoding`, where it has them. */
+  readonly contentType?: string | undefined;
+  readonly encoding?: string | undefined;
+  /** `Location` of a redirect. */
+  readonly location?: string | undefined;
   readonly body: Buffer;
   readonly ms: number;
 }

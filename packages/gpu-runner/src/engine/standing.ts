@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js';
 import type { Failure } from './classify.js';
+import { Crowding } from './crowding.js';
 import {
   DOUBTFUL_ROW,
   isAboutItself,
@@ -74,6 +75,8 @@ const UNFIT_MS = 60_000;
 
 /** What an engine's answers on one route for one model say of it. */
 export class Standing {
+  /** Want of room has rules of its own. */
+  readonly crowding = new Crowding();
   readonly #options: StandingOptions;
   #state: StandingState = 'working';
   /** Items in a row that failed. */
@@ -140,6 +143,7 @@ export class Standing {
 
   passed(sentAtMs: number): void {
     this.#notePass(sentAtMs);
+    this.crowding.passed();
     // One that was sent before the trouble began tells nothing of it.
     if (this.#failingSinceMs !== null && sentAtMs < this.#failingSinceMs) return;
     if (this.#probeFailedAtMs !== null) {
@@ -165,9 +169,10 @@ export class Standing {
     if (this.#isOwn(words)) return ticket;
     this.#failingSinceMs = Math.min(this.#failingSinceMs ?? sentAtMs, sentAtMs);
     this.#row.set(item, ticket);
-    if (this.#state === 'working' && this.#row.size >= DOUBTFUL_ROW) {
-      this.#become('doubtful');
-      this.#probeIn(0);
+    if (this.#state === 'working') {
+      const doubtful = this.#row.size >= DOUBTFUL_ROW;
+      if (doubtful) this.#become('doubtful');
+      this.#probeIn(doubtful ? 0 : PROBE_PATIENCE_MS);
     }
     if (this.#state === 'failing' && !this.#asks) this.#failsStill(subject);
     return ticket;
@@ -303,16 +308,23 @@ export class Standing {
     this.#probing = false;
     if (this.#closed) return;
     if (result.outcome === 'passed') this.#probePassed(sentAtMs);
-    else if (result.outcome === 'failed') this.#probeFailed(result.failure, sentAtMs);
-    else this.#probeUnanswered();
+    else if (result.outcome === 'failed' && subjectOf(result.failure) !== null) {
+      this.#probeFailed(result.failure, sentAtMs);
+    } else this.#probeUnanswered();
   }
 
   #probePassed(sentAtMs: number): void {
+    // It was let in before the trouble began.
+    if (this.#failingSinceMs !== null && sentAtMs < this.#failingSinceMs) {
+      this.#probeUnanswered();
+      return;
+    }
     this.#notePass(sentAtMs);
+    this.crowding.probed();
     if (this.#state === 'working' || this.#state === 'doubtful') {
       const nowMs = this.#options.clock.nowMs();
-      for (const { subject, words } of this.#row.values()) {
-        if (!isAboutItself(subject)) continue;
+      for (const { subject, words, sentAtMs: failedMs } of this.#row.values()) {
+        if (!isAboutItself(subject) || failedMs > sentAtMs) continue;
         this.#ownWords.delete(words);
         this.#ownWords.set(words, nowMs);
       }

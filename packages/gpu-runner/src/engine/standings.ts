@@ -1,13 +1,19 @@
 import type { Target } from './prober.js';
+import { fullText } from './refusal.js';
 import { Standing, type StandingOptions } from './standing.js';
 
 /** Models and routes of one engine that are remembered: jobs name few, and a lost one is only learned again. */
 const KEPT = 256;
 
+interface Entry {
+  readonly target: Target;
+  readonly standing: Standing;
+}
+
 /** What an engine's answers say of it, by route and model. */
 export class Standings {
   readonly #options: (target: Target) => StandingOptions;
-  readonly #byTarget = new Map<string, { readonly target: Target; readonly standing: Standing }>();
+  readonly #byTarget = new Map<string, Entry>();
 
   constructor(options: (target: Target) => StandingOptions) {
     this.#options = options;
@@ -29,7 +35,7 @@ export class Standings {
   }
 
   /** Those that fail everything, the longest first. */
-  get failing(): { readonly target: Target; readonly standing: Standing }[] {
+  get failing(): Entry[] {
     return [...this.#byTarget.values()]
       .filter(({ standing }) => standing.sinceMs !== null)
       .sort((left, right) => (left.standing.sinceMs ?? 0) - (right.standing.sinceMs ?? 0));
@@ -44,6 +50,23 @@ export class Standings {
       sinceMs = Math.max(sinceMs ?? standing.sinceMs, standing.sinceMs);
     }
     return sinceMs;
+  }
+
+  /** Since when it has had no room for anything of a model; `null` while it has. */
+  fullSinceMs(model: string): number | null {
+    const full = this.#full(model);
+    return full.length === 0 ? null : Math.min(...full.map(({ standing }) => standing.crowding.sinceMs ?? 0));
+  }
+
+  /** What it says then, for people. */
+  fullness(model: string): string | null {
+    const [entry] = this.#full(model);
+    return entry === undefined ? null : fullText(entry.target, entry.standing.crowding.last);
+  }
+
+  #full(model: string): Entry[] {
+    const used = [...this.#byTarget.values()].filter(({ target }) => target.model === model);
+    return used.every(({ standing }) => standing.crowding.sinceMs !== null) ? used : [];
   }
 
   close(): void {

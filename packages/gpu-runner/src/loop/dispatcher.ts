@@ -262,6 +262,7 @@ export class Dispatcher {
       maxAttempts: item.run.lease.max_attempts,
       excused,
       engineDied: blame.engineDied,
+      alone: judgement.alone,
       retryAfterMs: verdict.retryAfterMs,
       noise: this.#noise.share,
       random: this.#options.random,

@@ -3,7 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { decideRetry, NO_HISTORY, noiseAllowance, type RetryQuestion } from './retry.js';
 
 const question = (changes: Partial<RetryQuestion>): RetryQuestion => ({
-  ...{ code: 'engine_error', history: NO_HISTORY, maxAttempts: 3, excused: false, engineDied: false },
+  ...{
+    code: 'engine_error',
+    history: NO_HISTORY,
+    maxAttempts: 3,
+    excused: false,
+    engineDied: false,
+    alone: false,
+  },
   ...{ retryAfterMs: null, noise: 0, random: () => 0.5 },
   ...changes,
 });
@@ -35,6 +42,22 @@ describe('whether an item runs again', () => {
       history = decision.history;
     }
     expect(history.charged).toBe(2);
+  });
+
+  test('no room for one item only, while others are taken, counts in the end, and no hint holds it for long', () => {
+    let history = NO_HISTORY;
+    let sends = 0;
+    let waitedMs = 0;
+    for (;;) {
+      sends += 1;
+      const hint = { code: 'engine_overloaded', retryAfterMs: 3_600_000 } as const;
+      const decision = decideRetry(question({ ...hint, history, alone: sends > 1 }));
+      if (decision.outcome === 'fail') break;
+      waitedMs += decision.delayMs;
+      history = decision.history;
+    }
+    expect(sends).toBe(7);
+    expect(waitedMs).toBeLessThan(100_000);
   });
 
   test('interruptions are free at first, and then count', () => {
@@ -110,9 +133,9 @@ describe('when an item runs again', () => {
     expect(delay({ random: () => 0 })).toBe(0);
   });
 
-  test('a hint of the engine outranks our guess, within a minute', () => {
+  test('a hint of the engine outranks our guess, within ten seconds', () => {
     expect(delay({ code: 'engine_overloaded', retryAfterMs: 5_000, random: () => 0 })).toBe(5_000);
-    expect(delay({ code: 'engine_overloaded', retryAfterMs: 900_000, random: () => 0 })).toBe(60_000);
+    expect(delay({ code: 'engine_overloaded', retryAfterMs: 900_000, random: () => 0 })).toBe(10_000);
     expect(delay({ code: 'engine_error', retryAfterMs: 2_000, random: () => 0 })).toBe(2_000);
   });
 });

@@ -6,12 +6,14 @@ export interface AttemptHistory {
   readonly charged: number;
   /** Failed attempts in a row that do not count, by cause. */
   readonly overloaded: number;
+  /** Times that the engine had no room for it, though it had for others. */
+  readonly alone: number;
   readonly interrupted: number;
   /** Times an engine died while it ran the item. */
   readonly deaths: number;
 }
 
-export const NO_HISTORY: AttemptHistory = { charged: 0, overloaded: 0, interrupted: 0, deaths: 0 };
+export const NO_HISTORY: AttemptHistory = { charged: 0, overloaded: 0, alone: 0, interrupted: 0, deaths: 0 };
 
 export interface RetryQuestion {
   readonly code: FailureCode;
@@ -21,6 +23,8 @@ export interface RetryQuestion {
   readonly excused: boolean;
   /** True when the engine died under the item. */
   readonly engineDied: boolean;
+  /** The engine had no room for this item, though it had for others since. */
+  readonly alone: boolean;
   /** The engine's hint. */
   readonly retryAfterMs: number | null;
   /** Share of attempts that fail for no fault of their item, see `NoiseMeter`. */
@@ -37,7 +41,10 @@ export type RetryDecision =
 const CHARGED_CEILINGS_MS = [20, 100, 500, 1_000, 2_000, 4_000, 8_000];
 const UNCHARGED_CEILINGS_MS = [500, 1_000, 2_000, 4_000, 8_000];
 const EXCUSED_MS = 300;
-const HINT_MAX_MS = 60_000;
+/** A hint of an hour would hold the item's job for an hour, and may be untrue a second later. */
+const HINT_MAX_MS = 10_000;
+/** Refusals for want of room beside others that are taken, after which they count. */
+const FREE_ALONE = 3;
 /** Interruptions of one item that are nobody's fault; more than that is the item's own. */
 const FREE_INTERRUPTIONS = 5;
 /** Engine deaths after which an item runs alone, and after which it has failed. */
@@ -57,16 +64,17 @@ export function decideRetry(question: RetryQuestion): RetryDecision {
   const deaths = history.deaths + (question.engineDied ? 1 : 0);
   if (deaths >= DEATHS_BEFORE_FAILURE) return { outcome: 'fail', attempts: Math.min(deaths, maxAttempts) };
   if (rule === 'final') return { outcome: 'fail', attempts: Math.min(history.charged + 1, maxAttempts) };
-  if (code === 'engine_overloaded') {
+  const alone = history.alone + (question.alone ? 1 : 0);
+  if (code === 'engine_overloaded' && !(question.alone && alone > FREE_ALONE)) {
     const overloaded = history.overloaded + 1;
     const delayMs = hintOrBackoffMs(question, UNCHARGED_CEILINGS_MS, overloaded);
-    return { outcome: 'retry', delayMs, history: { ...history, overloaded } };
+    return { outcome: 'retry', delayMs, history: { ...history, overloaded, alone } };
   }
   // The breaker holds it back for as long as the engine is away.
   if (question.excused)
     return { outcome: 'retry', delayMs: random() * EXCUSED_MS, history: { ...history, deaths } };
   const interrupted = history.interrupted + 1;
-  if (rule === 'uncharged' && interrupted <= FREE_INTERRUPTIONS) {
+  if (rule === 'uncharged' && code !== 'engine_overloaded' && interrupted <= FREE_INTERRUPTIONS) {
     const delayMs = backoffMs(UNCHARGED_CEILINGS_MS, interrupted, random);
     return { outcome: 'retry', delayMs, history: { ...history, interrupted } };
   }
