@@ -10,6 +10,8 @@ describe('the settings of a control plane', () => {
       roles: ['api', 'dispatcher', 'sweeper'],
       dataDir: '.batch-infer',
       databaseUrl: null,
+      databaseConnections: 10,
+      databaseSilenceMs: 35_000,
       blobsUrl: null,
       s3Endpoint: null,
       kafkaBrokers: [],

@@ -1,5 +1,6 @@
 import { LIMITS, parseDurationMs } from '@batch-infer/contracts';
 import { z } from 'zod';
+import { CONNECTION_LIMITS } from './ledger/postgres-connections.js';
 
 export const ROLES = ['api', 'dispatcher', 'sweeper'] as const;
 export type Role = (typeof ROLES)[number];
@@ -16,6 +17,10 @@ export interface ControlPlaneConfig {
   readonly dataDir: string;
   /** `null`: SQLite in the data folder. */
   readonly databaseUrl: string | null;
+  /** Connections to PostgreSQL at most; one more listens for signals. */
+  readonly databaseConnections: number;
+  /** How long a statement to PostgreSQL may go without an answer until its connection is given up. */
+  readonly databaseSilenceMs: number;
   /** `null`: a folder in the data folder; else `s3://bucket/prefix`. */
   readonly blobsUrl: string | null;
   readonly s3Endpoint: string | null;
@@ -98,6 +103,8 @@ const settings = z.object({
     .default([...ROLES]),
   BATCH_INFER_DATA: z.string().min(1).default('.batch-infer'),
   BATCH_INFER_DATABASE_URL: url(/^postgres(ql)?:$/, 'must be a postgres:// URL').optional(),
+  BATCH_INFER_DATABASE_CONNECTIONS: wholeNumber(2, 1_000).default(10),
+  BATCH_INFER_DATABASE_SILENCE_MS: wholeNumber(1_000, 600_000).default(CONNECTION_LIMITS.queryMs),
   BATCH_INFER_BLOBS: url(/^s3:$/, 'must be an s3://bucket/prefix URL').optional(),
   BATCH_INFER_S3_ENDPOINT: httpUrl.optional(),
   BATCH_INFER_KAFKA_BROKERS: list
@@ -159,6 +166,8 @@ export function parseControlPlaneConfig(
     roles: [...new Set(value.BATCH_INFER_ROLES)],
     dataDir: value.BATCH_INFER_DATA,
     databaseUrl: value.BATCH_INFER_DATABASE_URL ?? null,
+    databaseConnections: value.BATCH_INFER_DATABASE_CONNECTIONS,
+    databaseSilenceMs: value.BATCH_INFER_DATABASE_SILENCE_MS,
     blobsUrl: value.BATCH_INFER_BLOBS ?? null,
     s3Endpoint: value.BATCH_INFER_S3_ENDPOINT ?? null,
     kafkaBrokers: value.BATCH_INFER_KAFKA_BROKERS,

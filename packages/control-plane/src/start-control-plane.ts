@@ -60,7 +60,7 @@ export async function startControlPlane(
     const lock = await takeDataFolder(config);
     undo.add('data folder', () => lock?.release());
     const keyFile = await openKeyFile(config, clock);
-    const ledger = await openMigratedLedger(config, clock);
+    const ledger = await openMigratedLedger(config, { clock, logger });
     undo.add('ledger', () => ledger.close());
     const keyRing = new KeyRing({ ledger, clock });
     refuseOpenBind({ host: config.host, hasKeys: keyFile !== null || (await keyRing.hasKeys()) });

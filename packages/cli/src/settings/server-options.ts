@@ -37,6 +37,11 @@ export const SERVE_OPTIONS: readonly OptionSpec[] = [
     description: 'postgres://… (default: SQLite in --data)',
     secret: true,
   },
+  {
+    flag: 'database-connections',
+    value: 'N',
+    description: 'connections to PostgreSQL at most, 2 to 1000 (default: 10)',
+  },
   { flag: 'blobs', value: 'URL', description: 's3://bucket/prefix (default: a folder in --data)' },
   { flag: 's3-endpoint', value: 'URL', description: 'S3 server other than AWS' },
   {

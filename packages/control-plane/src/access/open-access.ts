@@ -39,13 +39,14 @@ export async function openApiKeys(where: {
     BATCH_INFER_DATABASE_URL: where.databaseUrl,
   });
   const clock = new LedgerClock();
-  const undo = new Undo(silentLogger());
+  const logger = silentLogger();
+  const undo = new Undo(logger);
   try {
     if (config.databaseUrl === null) {
       const lock = await takeDataFolder(config);
       undo.add('data folder', () => lock?.release());
     }
-    const ledger = await openMigratedLedger(config, clock);
+    const ledger = await openMigratedLedger(config, { clock, logger });
     undo.add('ledger', () => ledger.close());
     const keys = new KeyAdministration({ ledger, clock });
     return {

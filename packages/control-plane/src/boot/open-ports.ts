@@ -6,6 +6,7 @@ import { openBlobs } from '../blobs/open-blobs.js';
 import type { ControlPlaneConfig } from '../config.js';
 import { ApiKeyFile, ApiKeysFileError } from '../http/auth/key-file.js';
 import { type DataFolderLock, DataFolderLockedError, lockDataFolder } from '../ledger/lock-data-folder.js';
+import { CONNECTION_LIMITS } from '../ledger/postgres-connections.js';
 import { SignalRelay } from '../ledger/signal-relay.js';
 import { openLedger } from '../ledger/sql-ledger.js';
 import { type Blobs, StorageFullError } from '../ports/blobs.js';
@@ -43,15 +44,26 @@ const diskFull = (folder: string, cause: unknown): BootError =>
   });
 
 /** Opens the ledger and brings its schema up to date. @throws BootError */
-export async function openMigratedLedger(config: ControlPlaneConfig, clock: LedgerClock): Promise<Ledger> {
+export async function openMigratedLedger(
+  config: ControlPlaneConfig,
+  { clock, logger }: { clock: LedgerClock; logger: Logger },
+): Promise<Ledger> {
   const where =
     config.databaseUrl === null
       ? { sqliteFile: join(resolve(config.dataDir), 'ledger.db') }
       : { databaseUrl: config.databaseUrl };
   let ledger: Ledger | null = null;
   try {
-    ledger = await openLedger({ ...where, clock });
-    await ledger.migrate();
+    ledger = await openLedger({
+      ...where,
+      clock,
+      maxConnections: config.databaseConnections,
+      connectionLimits: { ...CONNECTION_LIMITS, queryMs: config.databaseSilenceMs },
+    });
+    await ledger.migrate({
+      onWaiting: (seconds) =>
+        logger.info({ seconds }, 'waiting for another process that brings the schema up to date'),
+    });
     const opened = ledger;
     await clock.measure(() => opened.serverTimeMs());
     return ledger;

@@ -72,6 +72,15 @@ describe('a runner session', () => {
     expect(await knownRunners()).toContain('runner-1');
   });
 
+  it('that ended before it had quite begun does not stay', async () => {
+    const session = new FakeSession('runner-1', cases.sessions);
+    const opening = cases.sessions.open(session, reportOf('runner-1'));
+    cases.sessions.ended(session);
+    await opening;
+    expect(cases.sessions.count).toBe(0);
+    expect(session.events).toEqual([]);
+  });
+
   it('is pinged, and told which jobs to stop', async () => {
     await cases.sessions.start();
     const session = await connect();

@@ -33,6 +33,8 @@ export class RunnerSessions {
   readonly #signals: Signals;
   readonly #logger: Logger;
   readonly #sessions = new Map<string, Session>();
+  /** Sessions that have ended, also those that ended before they had quite begun. */
+  readonly #over = new WeakSet<Session>();
   /** Runners whose session broke, each with its last chance. */
   readonly #missing = new Map<string, NodeJS.Timeout>();
   #pings: NodeJS.Timeout | null = null;
@@ -74,6 +76,12 @@ export class RunnerSessions {
   /** A runner's stream has begun. An older one of the same runner is ended: it must have broken unseen. */
   async open(session: Session, report: RunnerReport): Promise<void> {
     await this.#ledger.saveRunner({ report, nowMs: this.#clock.nowMs() });
+    if (this.#closed || this.#over.has(session)) {
+      // It ended while it was written down: nobody would ever tell us again.
+      session.close();
+      if (!this.#closed) this.#expect(session.runnerId, this.#clock.nowMs(), this.#config.sessionGraceMs);
+      return;
+    }
     this.#forgive(session.runnerId);
     const older = this.#sessions.get(session.runnerId);
     this.#sessions.set(session.runnerId, session);
@@ -90,6 +98,7 @@ export class RunnerSessions {
 
   /** The stream has ended, from either side. */
   ended(session: Session): void {
+    this.#over.add(session);
     if (this.#sessions.get(session.runnerId) !== session) return;
     this.#sessions.delete(session.runnerId);
     if (!this.#closed) this.#expect(session.runnerId, this.#clock.nowMs(), this.#config.sessionGraceMs);

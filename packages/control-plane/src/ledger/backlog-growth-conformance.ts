@@ -2,7 +2,8 @@ import { newId } from '@batch-infer/contracts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
-import type { Database, OnStatement } from './dialect.js';
+import type { Database } from './dialect.js';
+import type { OnStatement } from './statement-log.js';
 import { LedgerWorld, runnerReport } from './world-conformance.js';
 
 export interface GrowthHarness {

@@ -1,30 +1,16 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type BetterSqlite from 'better-sqlite3';
-import {
-  Kysely,
-  type Logger,
-  PostgresDialect,
-  type RawBuilder,
-  SqliteDialect,
-  type SqliteStatement,
-  sql,
-} from 'kysely';
-import { reportProgress } from '../loops/progress.js';
-import { StorageFullError } from '../ports/blobs.js';
+import { Kysely, type RawBuilder, SqliteDialect, type SqliteStatement, sql } from 'kysely';
 import { CommitUnknownError } from '../ports/outage.js';
-import { type Begin, groupCommits } from './group-commit.js';
-import {
-  CONNECTION_LIMITS,
-  type ConnectionLimits,
-  KEEP_ALIVE_DELAY_MS,
-  WatchedPool,
-} from './postgres-connections.js';
+import { groupCommits } from './group-commit.js';
+import { CONNECTION_LIMITS, type ConnectionLimits } from './postgres-connections.js';
 import { codeOf } from './postgres-errors.js';
 import type { Schema } from './schema.js';
+import { type OnStatement, statementLog } from './statement-log.js';
+import { transact } from './transactions.js';
 
-/** Everything in which the two databases differ stands in this file. */
+/** Everything in which the two databases differ stands here and in `postgres.ts`. */
 
 /** What a query runs in: a transaction, or the database itself for single reads. */
 export interface Session {
@@ -45,8 +31,14 @@ export interface Database extends Session {
    * (deadlock, serialization failure, busy). Nothing outside the database may be changed inside it.
    */
   transaction<T>(work: (session: TransactionSession) => Promise<T>): Promise<T>;
-  /** Runs `work` while no other process migrates. */
-  withMigrationLock<T>(work: () => Promise<T>): Promise<T>;
+  /**
+   * Runs `work` while no other process migrates; its statements may take any time.
+   * @param onWaiting called about every 10 seconds while another process does
+   */
+  withMigrationLock<T>(
+    work: (db: Kysely<Schema>) => Promise<T>,
+    onWaiting?: (seconds: number) => void,
+  ): Promise<T>;
   /** SQL type of a mask column. */
   readonly maskType: 'blob' | 'bytea';
   /** Condition: the text column holds this text. */
@@ -57,17 +49,6 @@ export interface Database extends Session {
   silentForMs(): number;
   close(): Promise<void>;
 }
-
-/** Told of each statement that was run: its text, and how many parameters were bound. */
-export type OnStatement = (statement: { readonly text: string; readonly parameters: number }) => void;
-
-/** Every statement that ends shows that its loop still goes on. */
-const statementLog =
-  (onStatement?: OnStatement): Logger =>
-  ({ query: { sql: text, parameters } }) => {
-    reportProgress();
-    onStatement?.({ text, parameters: parameters.length });
-  };
 
 /**
  * Opens a database.
@@ -83,12 +64,13 @@ export async function openDatabase(options: {
   onStatement?: OnStatement;
 }): Promise<Database> {
   if (options.databaseUrl) {
-    return openPostgres(
-      options.databaseUrl,
-      options.maxConnections ?? 10,
-      options.connectionLimits ?? CONNECTION_LIMITS,
-      options.onStatement,
-    );
+    const { openPostgres } = await import('./postgres.js');
+    return openPostgres({
+      databaseUrl: options.databaseUrl,
+      maxConnections: options.maxConnections ?? 10,
+      limits: options.connectionLimits ?? CONNECTION_LIMITS,
+      onStatement: options.onStatement,
+    });
   }
   if (options.sqliteFile) return openSqlite(options.sqliteFile, options.onStatement);
   throw new Error('openDatabase needs databaseUrl or sqliteFile.');
@@ -118,7 +100,7 @@ async function openSqlite(file: string, onStatement?: OnStatement): Promise<Data
     maskType: 'blob',
     transaction: (work) => transact(begin, false, work),
     // The data folder's lock keeps other processes out.
-    withMigrationLock: (work) => work(),
+    withMigrationLock: (work) => work(db),
     contains: (column, text) => sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0`,
     serverTimeMs: async () => null,
     silentForMs: () => 0,
@@ -187,117 +169,4 @@ function commitOf(connection: BetterSqlite.Database): SqliteStatement {
       }
     },
   };
-}
-
-// ── PostgreSQL ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-const INT8_OID = 20;
-const NUMERIC_OID = 1700;
-/** Any constant that other programs in the database do not use for an advisory lock. */
-const MIGRATION_LOCK_ID = 4_211_906_513;
-
-/** Shorter than `CONNECTION_LIMITS.queryMs`. */
-const STATEMENT_TIMEOUT_MS = 30_000;
-/** What a transaction holds is free again after this when its process was lost without a word. */
-const IDLE_TRANSACTION_MS = 20_000;
-
-async function openPostgres(
-  databaseUrl: string,
-  maxConnections: number,
-  limits: ConnectionLimits,
-  onStatement?: OnStatement,
-): Promise<Database> {
-  const { Pool, types } = await import('pg');
-  const pool = new Pool({
-    connectionString: databaseUrl,
-    max: maxConnections,
-    application_name: 'batch-infer',
-    connectionTimeoutMillis: limits.connectMs,
-    idleTimeoutMillis: 30_000,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS,
-    types: {
-      // Epoch milliseconds, byte counts and sums of them stay below 2^53.
-      getTypeParser: (oid, format) =>
-        oid === INT8_OID || oid === NUMERIC_OID ? Number : types.getTypeParser(oid, format),
-    },
-  });
-  const watched = new WatchedPool(pool, limits);
-  const db = new Kysely<Schema>({
-    dialect: new PostgresDialect({ pool: watched }),
-    log: statementLog(onStatement),
-  });
-  return {
-    db,
-    locksRows: true,
-    maskType: 'bytea',
-    transaction: (work) => transact((part) => db.transaction().execute(part), true, work),
-    withMigrationLock: async (work) => {
-      const client = await pool.connect();
-      try {
-        await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK_ID]);
-        return await work();
-      } finally {
-        await client.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK_ID]).catch(() => undefined);
-        client.release();
-      }
-    },
-    contains: (column, text) => sql<boolean>`strpos(${sql.ref(column)}, ${text}) > 0`,
-    serverTimeMs: async () => {
-      const { rows } = await sql<{
-        now: number;
-      }>`select extract(epoch from clock_timestamp()) * 1000 as now`.execute(db);
-      return rows[0]?.now ?? null;
-    },
-    silentForMs: () => watched.silentForMs(),
-    close: async () => {
-      await db.destroy();
-    },
-  };
-}
-
-// ── both ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-const MAX_ATTEMPTS = 10;
-
-async function transact<T>(
-  begin: Begin,
-  locksRows: boolean,
-  work: (session: TransactionSession) => Promise<T>,
-): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await begin((transaction) =>
-        work({
-          db: transaction,
-          locksRows,
-          serialize: async (text) => {
-            if (!locksRows) return;
-            await sql`select pg_advisory_xact_lock(hashtextextended(${text}, 0))`.execute(transaction);
-          },
-        }),
-      );
-    } catch (error) {
-      if (isStorageFull(error)) {
-        throw new StorageFullError('The disk of the database is full. Free some space and try again.', {
-          cause: error,
-        });
-      }
-      if (attempt >= MAX_ATTEMPTS || !isTransient(error)) throw error;
-    }
-    await delay(Math.random() * Math.min(5 * 2 ** attempt, 500));
-  }
-}
-
-/** The transaction was ended because of others and may succeed when it is run again. */
-export function isTransient(error: unknown): boolean {
-  const code = codeOf(error);
-  return code === '40P01' || code === '40001' || code.startsWith('SQLITE_BUSY');
-}
-
-function isStorageFull(error: unknown): boolean {
-  const code = codeOf(error);
-  return code === 'SQLITE_FULL' || code === '53100';
 }

@@ -127,10 +127,16 @@ export async function expireFiles(
       .limit(params.limit)
       .$if(locksRows, (query) => query.forUpdate().skipLocked())
       .execute();
-    if (rows.length === 0) return [];
-    const ids = rows.map((row) => row.id);
+    // A job may have taken the file between the look and the lock; while the lock is held, none can.
+    const read = await readByOpenJobs(
+      session,
+      rows.map((row) => row.id),
+    );
+    const expired = rows.filter((row) => !read.has(row.id));
+    if (expired.length === 0) return [];
+    const ids = expired.map((row) => row.id);
     await db.deleteFrom('file').where('id', 'in', ids).execute();
-    return [...rows.map((row) => row.blob_key), ...(await workFilesOf(session, ids))];
+    return [...expired.map((row) => row.blob_key), ...(await workFilesOf(session, ids))];
   });
 }
 
@@ -171,4 +177,16 @@ async function isRead({ db }: Session, fileId: string): Promise<boolean> {
     .limit(1)
     .executeTakeFirst();
   return row !== undefined;
+}
+
+/** Which of the files are inputs of jobs that have not ended. */
+async function readByOpenJobs({ db }: Session, fileIds: readonly string[]): Promise<ReadonlySet<string>> {
+  if (fileIds.length === 0) return new Set();
+  const rows = await db
+    .selectFrom('job')
+    .select('input_file_id')
+    .where('input_file_id', 'in', fileIds)
+    .where('state', 'in', OPEN_STATES)
+    .execute();
+  return new Set(rows.flatMap((row) => row.input_file_id ?? []));
 }

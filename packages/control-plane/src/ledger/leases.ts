@@ -144,15 +144,32 @@ export async function releaseShard(
 }
 
 export async function expireRunner(
-  { db }: Database,
+  database: Database,
   { runnerId, nowMs }: Parameters<Ledger['expireRunner']>[0],
 ): Promise<number> {
-  const updated = await db
-    .updateTable('shard')
-    .set({ lease_until: nowMs })
-    .where('state', '=', 'leased')
-    .where('runner_id', '=', runnerId)
-    .where('lease_until', '>', nowMs)
-    .executeTakeFirst();
-  return Number(updated.numUpdatedRows);
+  return database.transaction(async ({ db, locksRows }) => {
+    // In the order of their ids, as all lock them that lock several.
+    const leased = await db
+      .selectFrom('shard')
+      .select('id')
+      .where('state', '=', 'leased')
+      .where('runner_id', '=', runnerId)
+      .where('lease_until', '>', nowMs)
+      .orderBy('id')
+      .$if(locksRows, (query) => query.forUpdate())
+      .execute();
+    let expired = 0;
+    for (const { id } of leased) {
+      const { numUpdatedRows } = await db
+        .updateTable('shard')
+        .set({ lease_until: nowMs })
+        .where('id', '=', id)
+        .where('state', '=', 'leased')
+        .where('runner_id', '=', runnerId)
+        .where('lease_until', '>', nowMs)
+        .executeTakeFirst();
+      expired += Number(numUpdatedRows);
+    }
+    return expired;
+  });
 }

@@ -277,14 +277,29 @@ async function markOffered(
 }
 
 export async function withdrawOffers(
-  { db }: Database,
+  database: Database,
   { shardIds }: Parameters<Ledger['withdrawOffers']>[0],
 ): Promise<void> {
   if (shardIds.length === 0) return;
-  await db
-    .updateTable('shard')
-    .set({ offered_at: null })
-    .where('id', 'in', shardIds)
-    .where('state', '=', 'ready')
-    .execute();
+  await database.transaction(async ({ db, locksRows }) => {
+    // In the order of their ids, as all lock them that lock several.
+    const offered = await db
+      .selectFrom('shard')
+      .select('id')
+      .where('id', 'in', shardIds)
+      .where('state', '=', 'ready')
+      .orderBy('id')
+      .$if(locksRows, (query) => query.forUpdate())
+      .execute();
+    if (offered.length === 0) return;
+    await db
+      .updateTable('shard')
+      .set({ offered_at: null })
+      .where(
+        'id',
+        'in',
+        offered.map((row) => row.id),
+      )
+      .execute();
+  });
 }

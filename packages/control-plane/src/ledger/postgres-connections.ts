@@ -46,14 +46,17 @@ interface Health {
 export class WatchedPool implements PostgresPool {
   readonly #pool: Pool;
   readonly #limits: ConnectionLimits;
+  readonly #begin: string;
   readonly #health = new WeakMap<PoolClient, Health>();
   #answeredAtMs = Number.NEGATIVE_INFINITY;
   readonly #open = new Set<PoolClient>();
   /** When silence was last noticed: what was heard of only before that is replaced. */
   #silenceAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(pool: Pool, limits: ConnectionLimits) {
+  /** @param options.begin what is sent for `begin` */
+  constructor(pool: Pool, limits: ConnectionLimits, options: { begin: string }) {
     this.#pool = pool;
+    this.#begin = options.begin;
     this.#limits = limits;
     // A broken connection is replaced, and whoever was using it sees its query fail. Without a listener of its own (the
     // pool's is there only while a connection is idle) the event would end the process.
@@ -129,7 +132,7 @@ export class WatchedPool implements PostgresPool {
     const query = (text: string, parameters: readonly unknown[]) =>
       text === 'rollback'
         ? this.#rollBack(client, health)
-        : this.#query(client, health, { text, parameters });
+        : this.#query(client, health, { text: text === 'begin' ? this.#begin : text, parameters });
     const release = (destroy?: boolean) => client.release(destroy === true || health.broken);
     return Object.assign(Object.create(client), { query, release });
   }

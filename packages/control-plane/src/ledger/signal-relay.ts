@@ -59,6 +59,9 @@ export class SignalRelay {
   #reconnect: NodeJS.Timeout | null = null;
   #asking: NodeJS.Timeout | null = null;
   #lastAsked: Promise<unknown> = Promise.resolve();
+  #onEcho: () => void = () => {};
+  #probeTimer: NodeJS.Timeout | null = null;
+  #probing: Promise<void> | null = null;
   #relaying = false;
   #closed = false;
 
@@ -77,6 +80,7 @@ export class SignalRelay {
       this.#stopListening.push(() => this.#signals.off(name, listener));
     }
     await this.#connect();
+    this.#probing = this.#probe();
   }
 
   async close(): Promise<void> {
@@ -84,6 +88,9 @@ export class SignalRelay {
     for (const stop of this.#stopListening) stop();
     if (this.#reconnect) clearTimeout(this.#reconnect);
     if (this.#asking) clearInterval(this.#asking);
+    if (this.#probeTimer) clearTimeout(this.#probeTimer);
+    this.#onEcho();
+    await this.#probing;
     const client = this.#client;
     if (client === null) return;
     const timer = setTimeout(() => client.connection.stream.destroy(), GOODBYE_MS);
@@ -91,9 +98,31 @@ export class SignalRelay {
     clearTimeout(timer);
   }
 
-  async #connect(): Promise<void> {
+  /** Behind a pooler in transaction mode LISTEN is taken and nothing is ever heard: that is said, once. */
+  async #probe(): Promise<void> {
+    const heard = new Promise<boolean>((resolve) => {
+      this.#onEcho = () => resolve(true);
+      this.#probeTimer = setTimeout(() => resolve(false), this.#limits.answerMs);
+    });
+    const sender = await this.#newClient();
+    sender.on('error', () => {});
+    try {
+      await sender.connect();
+      await sender.query('select pg_notify($1, $2)', [CHANNEL, this.#id]);
+    } catch {
+      return;
+    } finally {
+      sender.connection.stream.destroy();
+    }
+    if ((await heard) || this.#closed || this.#client === null) return;
+    this.#logger.warn(
+      'signals of other control planes are not heard: --database-url seems to lead through a pooler in transaction mode. All goes on, but a cancel or a new job reaches other control planes only with their next look, seconds later. Use a direct address, or a pool in session mode.',
+    );
+  }
+
+  async #newClient(): Promise<Client> {
     const { Client } = await import('pg');
-    const client = new Client({
+    return new Client({
       connectionString: this.#databaseUrl,
       application_name: 'batch-infer signals',
       connectionTimeoutMillis: this.#limits.answerMs,
@@ -101,6 +130,10 @@ export class SignalRelay {
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
     });
+  }
+
+  async #connect(): Promise<void> {
+    const client = await this.#newClient();
     client.on('notification', ({ payload }) => this.#receive(payload ?? ''));
     client.on('error', () => {});
     client.once('end', () => this.#lost(client));
@@ -153,6 +186,11 @@ export class SignalRelay {
   }
 
   #receive(payload: string): void {
+    // The probe's own word: nobody else knows this text, and nobody else minds it.
+    if (payload === this.#id) {
+      this.#onEcho();
+      return;
+    }
     const message = parse(payload);
     if (message === null || message.from === this.#id || this.#closed) return;
     this.#relaying = true;

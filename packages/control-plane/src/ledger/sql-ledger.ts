@@ -48,7 +48,7 @@ export async function openLedger(options: {
 /** The ledger over a database that the caller opened, and closes. */
 export function sqlLedger(database: Database, clock: Clock): Ledger {
   return {
-    migrate: () => migrate(database),
+    migrate: (options) => migrate(database, options),
     check: () => check(database, clock),
     serverTimeMs: () => database.serverTimeMs(),
     silentForMs: () => database.silentForMs(),

@@ -32,8 +32,11 @@ export interface Ledger
     JobProblemLedger,
     BlobReferenceLedger,
     OfferLaneLedger {
-  /** Brings the schema up to date under a lock. */
-  migrate(): Promise<void>;
+  /**
+   * Brings the schema up to date under a lock.
+   * @param options.onWaiting another process holds the lock: called about every 10 seconds
+   */
+  migrate(options?: { onWaiting?: (seconds: number) => void }): Promise<void>;
   /** Answers when the database can be read and written. */
   check(): Promise<void>;
   /** The clock of the database's server, epoch milliseconds; `null` when it has none of its own (embedded). */
