@@ -36,11 +36,12 @@ function npmInstall(folder: string, ...words: string[]): Promise<unknown> {
   return run('npm', [...quiet, ...words], { cwd: folder });
 }
 
-/** Installs the npm clients of `package.json`; answers how to load one. */
-export async function npmClients(): Promise<<T>(name: string) => Promise<T>> {
-  const folder = join(target, 'npm');
-  await once('package.json', folder, () => {
-    copyFileSync(join(here, 'package.json'), join(folder, 'package.json'));
+/** Installs the npm clients of `package.json`, or of a folder beside it; answers how to load one. */
+export async function npmClients(set?: string): Promise<<T>(name: string) => Promise<T>> {
+  const folder = join(target, set ?? 'npm');
+  const list = join(set ?? '', 'package.json');
+  await once(list, folder, () => {
+    copyFileSync(join(here, list), join(folder, 'package.json'));
     return npmInstall(folder);
   });
   const require = createRequire(join(folder, 'package.json'));

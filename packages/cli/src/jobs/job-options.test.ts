@@ -17,6 +17,14 @@ describe('the options of a job', () => {
     });
   });
 
+  it('keep the numbers of defaults as they were written', () => {
+    const defaults = '{"seed":1234567890123456789,"temperature":1.0}';
+    expect(JSON.stringify(read({ defaults }).defaults)).toBe(defaults);
+    for (const wrong of ['1.0', '[1]', 'null', '{']) {
+      expect(() => read({ defaults: wrong })).toThrow('--defaults must be a JSON object');
+    }
+  });
+
   it('name the flag that cannot be read', () => {
     expect(() => read({ reuse: 'everything' })).toThrow('--reuse must be one of none, job, project');
     expect(() => read({ 'reuse-max-age': 'a while' })).toThrow('--reuse-max-age must be a time');

@@ -1,4 +1,4 @@
-import { ENDPOINTS, LIMITS, PRIORITIES } from '@batch-infer/contracts';
+import { ENDPOINTS, isExactNumber, LIMITS, PRIORITIES, parseExactJson } from '@batch-infer/contracts';
 import type { SubmitFileOptions } from '@batch-infer/sdk';
 import { usageError } from '../cli-error.js';
 import type { Settings } from '../settings/settings.js';
@@ -28,8 +28,10 @@ export function readJobOptions(settings: Settings): SubmitFileOptions {
 function readDefaults(text: string | undefined): Record<string, unknown> | undefined {
   if (text === undefined) return undefined;
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+    // Sent on: numbers stay as they were written.
+    const value = parseExactJson(text);
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (isObject && !isExactNumber(value)) return { ...value };
   } catch {
     // Said below: the same sentence fits.
   }

@@ -50,3 +50,16 @@ it('tells the engine’s error and ours as events of the dialect', async () => {
     'event: ping\ndata: {"type": "ping"}\n\nevent: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"x"}}\n\n',
   );
 });
+
+it('tells an answer that no events can be made of as an error event of the dialect', async () => {
+  for (const [path, broken] of Object.entries(STREAMS)) {
+    for (const body of ['null', '"text"', '[{', '']) {
+      const answer = Promise.resolve({ status: 200, headers: {}, body: Buffer.from(body) });
+      const late = lateStream({ answer, stream: { dialect: broken, includeUsage: true }, toErrorBody });
+      const told = await text(late);
+      if (body !== '"text"')
+        expect([path, told]).toEqual([path, expect.stringContaining('cannot be told as a stream')]);
+      expect(told.endsWith('\n\n')).toBe(true);
+    }
+  }
+});

@@ -167,3 +167,35 @@ describe.each(REFUSALS)('a refusal with %s', (name, answer, status) => {
     }
   });
 });
+
+describe('what no engine answered', () => {
+  const readsAs = (
+    path: Path,
+    { error, type }: { error: Record<string, unknown>; type: string },
+    code: string,
+  ) => {
+    if (path === '/v1/messages')
+      expect([type, error.type]).toEqual([
+        'error',
+        code === 'answer_not_ready' ? 'timeout_error' : 'api_error',
+      ]);
+    else expect(error).toMatchObject({ code, param: null });
+    expect([typeof error.type, typeof error.message]).toEqual(['string', 'string']);
+  };
+
+  it.each(PATHS)('in time is said by %s in its own words', async (path) => {
+    const late = await world.post(path, { model: 'm', ...BODIES[path] }, { 'x-batch-infer-wait-ms': '1' });
+    expect(late.status).toBe(504);
+    readsAs(path, late.json(), 'answer_not_ready');
+  });
+
+  it.each(PATHS)('before it was cancelled is said by %s in its own words', async (path) => {
+    const asked = world.post(path, { model: 'm', ...BODIES[path] });
+    await expect.poll(async () => (await world.jobIds()).length).toBe(1);
+    const [id] = await world.jobIds();
+    await world.api.fastify.inject({ method: 'POST', url: `/v1/jobs/${id}/cancel` });
+    const cancelled = await asked;
+    expect(cancelled.status).toBe(502);
+    readsAs(path, cancelled.json(), 'item_not_run');
+  });
+});
