@@ -1,5 +1,8 @@
 import { EXIT } from './exit-codes.js';
+import { isForegroundOfNpm } from './npm-parent.js';
 
+/** How soon the end of npm's shell is noticed. */
+const PARENT_CHECK_MS = 500;
 /** Time for what must still happen when a second signal ends the process. */
 const LAST_MOMENT_MS = 1_500;
 
@@ -19,13 +22,14 @@ export class Interrupt extends Error {
 }
 
 /**
- * Turns signals into one abort signal: the first SIGINT, SIGTERM, or loss of the parent process that started us with a
- * channel asks for an orderly end, a second signal ends at once.
+ * Turns signals into one abort signal: the first SIGINT, SIGTERM, or loss of the parent process that started us (with a
+ * channel, or npm's shell) asks for an orderly end, a second signal ends at once.
  */
 export class Interrupts implements Disposable {
   /** What must still be done when a second signal comes, such as ending children. Cut off after 1.5 seconds. */
   lastMoment: () => Promise<unknown> = async () => undefined;
   readonly #controller = new AbortController();
+  #parentCheck: ReturnType<typeof setInterval> | undefined;
   readonly #listeners = {
     SIGINT: () => this.#stop('SIGINT'),
     SIGTERM: () => this.#stop('SIGTERM'),
@@ -35,6 +39,7 @@ export class Interrupts implements Disposable {
   constructor() {
     process.on('SIGINT', this.#listeners.SIGINT).on('SIGTERM', this.#listeners.SIGTERM);
     if (process.connected) process.on('disconnect', this.#listeners.disconnect);
+    else if (isForegroundOfNpm(process.env)) this.#watchParent(process.ppid);
   }
 
   get signal(): AbortSignal {
@@ -52,6 +57,15 @@ export class Interrupts implements Disposable {
   [Symbol.dispose](): void {
     process.off('SIGINT', this.#listeners.SIGINT).off('SIGTERM', this.#listeners.SIGTERM);
     process.off('disconnect', this.#listeners.disconnect);
+    clearInterval(this.#parentCheck);
+  }
+
+  #watchParent(parent: number): void {
+    this.#parentCheck = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(this.#parentCheck);
+      this.#stop('disconnect');
+    }, PARENT_CHECK_MS).unref();
   }
 
   #stop(signal: StopSignal): void {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
@@ -6,7 +7,14 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type EngineSim, startEngineSim } from '@batch-infer/testkit';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { CliProcess, childrenOf, isAlive, runCommand, waitUntil } from '../test-support/cli-process.js';
+import {
+  CliProcess,
+  childrenOf,
+  ENTRY,
+  isAlive,
+  runCommand,
+  waitUntil,
+} from '../test-support/cli-process.js';
 import { idsOf, readLines, writeInput } from '../test-support/input.js';
 
 let engine: EngineSim;
@@ -43,6 +51,59 @@ describe('serve and runner', () => {
     serve.kill('SIGTERM');
     expect(await serve.ended).toBe(0);
     expect([serve.stdout, runner.stdout]).toEqual(['', '']);
+  });
+
+  it('say which process to stop, and keep --pid-file while they run', async () => {
+    const serve = start('serve', '--data', 'data', '--port', '0', '--pid-file', 'serve.pid');
+    await serve.until(/serve ready/);
+    expect(serve.stderr).toContain(`pid ${serve.child.pid}: SIGTERM drains it\n`);
+    expect(await readFile(join(folder, 'serve.pid'), 'utf8')).toBe(`${serve.child.pid}\n`);
+    serve.kill('SIGTERM');
+    expect(await serve.ended).toBe(0);
+    expect(await readdir(folder)).not.toContain('serve.pid');
+    // Prompts are not written over by a slip of the keyboard.
+    await writeInput(folder, 1);
+    const slip = await run('serve', '--data', 'data', '--port', '0', '--pid-file', 'in.jsonl');
+    expect([slip.exitCode, slip.stderr]).toEqual([
+      2,
+      expect.stringContaining('something else than a process id'),
+    ]);
+    expect(await readLines(join(folder, 'in.jsonl'))).toHaveLength(1);
+  });
+
+  it.each([
+    ['end with the shell in which npm runs nothing else', 'batch-infer serve', true],
+    ['outlive a shell that started them in the background', 'batch-infer serve &', false],
+  ])('%s', async (_case, script, ends) => {
+    const pidFile = join(folder, 'serve.pid');
+    const command = `"$NODE" "$ENTRY" serve --data data --port 0 --pid-file "${pidFile}" & wait`;
+    const shell = spawn('sh', ['-c', command], {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: {
+        ...process.env,
+        XDG_CONFIG_HOME: folder,
+        NODE: process.execPath,
+        ENTRY,
+        npm_lifecycle_script: script,
+      },
+    });
+    let said = '';
+    shell.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    await waitUntil(
+      () => said.includes('serve ready'),
+      () => said,
+    );
+    const pid = Number(await readFile(pidFile, 'utf8'));
+    const wasReady = performance.now();
+    shell.kill('SIGKILL');
+    if (ends) await waitUntil(() => !isAlive(pid));
+    else await waitUntil(() => performance.now() - wasReady > 2_000);
+    expect(isAlive(pid)).toBe(!ends);
+    if (!ends) process.kill(pid, 'SIGTERM');
+    await waitUntil(() => !isAlive(pid));
   });
 
   it('a second SIGTERM ends a drain at once', async () => {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 
-const ENTRY = fileURLToPath(new URL('../bin/batch-infer.js', import.meta.url));
+export const ENTRY = fileURLToPath(new URL('../bin/batch-infer.js', import.meta.url));
 const BUILT = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
 /** Longest wait for anything a test expects. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { usageError } from '../cli-error.js';
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
+import { PID_FILE_OPTION, tellPid, writePidFile } from '../local/pid-file.js';
 import { readyLine } from '../local/ready-line.js';
 import { namedAsGiven, toVariables } from '../settings/pass-on.js';
 import { SERVE_OPTIONS } from '../settings/server-options.js';
@@ -12,7 +13,7 @@ const ORPHAN_GRACE_MS = 1_000;
 export const command: CommandDefinition = {
   name: 'serve',
   description: 'Start the control plane: takes jobs, hands work to runners, keeps results.',
-  options: SERVE_OPTIONS,
+  options: [...SERVE_OPTIONS, PID_FILE_OPTION],
   examples: [
     'batch-infer serve --data .batch-infer --port 8080',
     'batch-infer serve --database-url postgres://… --blobs s3://bucket/prefix --kafka-brokers broker:9092 --api-keys-file keys.json',
@@ -33,7 +34,10 @@ async function run({ settings, io, interrupts }: CommandContext): Promise<number
       throw usageError(namedAsGiven(error.message, settings, SERVE_OPTIONS));
     }
   };
-  const server = await startControlPlane(read());
+  const config = read();
+  await using _pidFile = await writePidFile(settings, io);
+  const server = await startControlPlane(config);
+  tellPid(io);
   io.writeError(readyLine('serve', server.url));
   const { signal } = await interrupts.wait();
   if (signal === 'disconnect') await delay(ORPHAN_GRACE_MS);

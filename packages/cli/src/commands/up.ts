@@ -1,6 +1,7 @@
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { formatLogLine } from '../local/log-line.js';
+import { PID_FILE_OPTION, tellPid, writePidFile } from '../local/pid-file.js';
 import { readyLine } from '../local/ready-line.js';
 import { LocalStack } from '../local/stack.js';
 import { DATA_OPTIONS, ENGINE_OPTIONS } from '../settings/options.js';
@@ -26,6 +27,7 @@ export const command: CommandDefinition = {
     },
     { flag: 'log-level', value: 'LEVEL', description: 'of both parts (default: warn)' },
     { flag: 'verbose', description: 'show what a launched engine prints' },
+    PID_FILE_OPTION,
   ],
   examples: [
     'batch-infer up --engine-url http://127.0.0.1:8000',
@@ -40,6 +42,7 @@ async function run({ settings, io, interrupts }: CommandContext): Promise<number
   settings.number('port', { min: 0, max: 65_535 });
   const say = (text: string) => io.writeError(`${text}\n`);
   const quiet = settings.isGiven('log-level') ? {} : { BATCH_INFER_LOG_LEVEL: 'warn' };
+  await using _pidFile = await writePidFile(settings, io);
   await using stack = await LocalStack.start({
     settings,
     io: { ...io, environment: { ...quiet, ...io.environment } },
@@ -48,6 +51,7 @@ async function run({ settings, io, interrupts }: CommandContext): Promise<number
     onLine: (part, line) => say(`[${part}] ${formatLogLine(line)}`),
   });
   say(`serving ${stack.models.join(', ')}`);
+  tellPid(io);
   io.writeError(readyLine('up', stack.url));
   await interrupts.wait();
   say('stopping: requests in flight may end');
