@@ -113,3 +113,22 @@ describe('settings of a runner', () => {
     expect(attempt).not.toThrow('secret-host');
   });
 });
+
+test('white space around a key is left out, and a key that no header can carry is refused', () => {
+  const engine = { engineUrl: 'http://e' };
+  const config = parseRunnerConfig({ ...engine, engineApiKey: 'secret\r\n', apiKey: ' bi_1 ' }, {});
+  expect(config).toMatchObject({ engineApiKey: 'secret', apiKey: 'bi_1' });
+  for (const bad of ['  ', 'two words', 'a\nb', 'é'])
+    expect(() => parseRunnerConfig({ ...engine, engineApiKey: bad }, {})).toThrow(
+      /--engine-api-key: must be one word/,
+    );
+});
+
+test('the health route is a path, or off', () => {
+  const parsed = (engineHealthPath?: string) =>
+    parseRunnerConfig({ engineUrl: 'http://e', engineHealthPath }, {}).engineHealthPath;
+  expect(parsed()).toBe('/health');
+  expect(parsed('/v2/health/live')).toBe('/v2/health/live');
+  expect(parsed('off')).toBeNull();
+  expect(() => parsed('health')).toThrow(/--engine-health-path: must be a path/);
+});

@@ -66,6 +66,20 @@ const duration = z.union([z.string(), z.number()]).transform((value, context) =>
   return z.NEVER;
 });
 
+/**
+ * A key as it goes into a header. White space around it is a slip (`$(cat key)` with a line break): it is left out. What no
+ * header can carry is refused here, or every request would fail before it is sent.
+ */
+const secret = z
+  .string()
+  .transform((text) => text.trim())
+  .refine(
+    (text) => /^[!-~]+$/.test(text),
+    'must be one word of printable ASCII characters, without spaces inside',
+  )
+  .nullable()
+  .default(null);
+
 const flag = z.union([
   z.boolean(),
   z.enum(['1', 'true', 'yes', '0', 'false', 'no']).transform((text) => ['1', 'true', 'yes'].includes(text)),
@@ -78,9 +92,9 @@ const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'
 
 const schema = z.object({
   server: httpUrl.default('http://127.0.0.1:8080'),
-  apiKey: z.string().min(1).nullable().default(null),
+  apiKey: secret,
   engineUrl: list.pipe(z.array(httpUrl)).default([]),
-  engineApiKey: z.string().min(1).nullable().default(null),
+  engineApiKey: secret,
   engineHealthPath: z
     .string()
     .trim()

@@ -10,8 +10,10 @@ import {
   type Usage,
   usageOf,
 } from './answer.js';
+import { engineWords } from './engine-words.js';
 import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
 import { withWholeUsage } from './response-usage.js';
+import { describeUnusable } from './unusable.js';
 
 /** The engine's answer as it goes into a segment. */
 export interface Success {
@@ -34,6 +36,8 @@ export interface Failure {
   /** The engine's error body when it is JSON; else empty. */
   readonly body: Uint8Array;
   readonly retryAfterMs: number | null;
+  /** The engine would give the same answer again: one more attempt is enough to see that. */
+  readonly saidAgain?: boolean;
   /** What became of the connection, when that is why. */
   readonly broken: BrokenConnection | null;
 }
@@ -82,7 +86,7 @@ function classifySuccess(path: string, reply: EngineAnswer): Verdict {
   const text = reply.body.toString('utf8');
   const answer = parseJsonObject(text);
   const { status } = reply;
-  if (answer === null) return failure('invalid_response', { status });
+  if (answer === null) return unusable(reply, text);
   if (isJsonObject(answer.error) && answer.choices === undefined) {
     const code = typeof answer.error.code === 'number' && answer.error.code >= 400 ? answer.error.code : 500;
     return { ...classifyError({ ...reply, status: code }), status };
@@ -97,8 +101,11 @@ function classifySuccess(path: string, reply: EngineAnswer): Verdict {
   }
   // A partial answer is never a result, and never shown as one.
   if (ending === 'aborted') return failure('engine_aborted', { status });
-  return failure(ending === 'failed' ? 'engine_error' : 'invalid_response', { status });
+  return ending === 'failed' ? failure('engine_error', { status }) : unusable(reply, text);
 }
+
+const unusable = (reply: EngineAnswer, text: string): Failure =>
+  failure('invalid_response', { status: reply.status, ...describeUnusable(reply, text) });
 
 /** The bytes as they came when their text is one safe line already and nothing of it is to be changed; else rewritten. */
 function lineOf(bytes: Buffer, text: string, changed: string = text): Uint8Array {
@@ -114,9 +121,11 @@ const CONTEXT_LENGTH =
 
 function classifyError(reply: EngineAnswer): Failure {
   const text = reply.body.toString('utf8');
+  // We follow no redirects, and an informational status is no end of an answer.
+  if (reply.status < 400) return unusable(reply, text);
   const json = parseJsonObject(text);
   const error = isJsonObject(json?.error) ? json.error : json;
-  const message = messageOf(json, error);
+  const message = engineWords(text, json ?? parseJson(text));
   return failure(codeOf(reply.status, error, message ?? ''), {
     status: reply.status,
     message,
@@ -125,12 +134,12 @@ function classifyError(reply: EngineAnswer): Failure {
   });
 }
 
-function messageOf(json: Json | null, error: Json | null): string | undefined {
-  // OpenAI's `error.message`, FastAPI's `detail`, and servers that put a bare string into `error`.
-  const found = [error?.message, error?.detail, json?.error].find(
-    (value) => typeof value === 'string' && value !== '',
-  );
-  return typeof found === 'string' ? found : undefined;
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A map: an engine's word may be one that every object has, such as `constructor`. */
@@ -144,6 +153,7 @@ const ERROR_TYPES: ReadonlyMap<unknown, FailureCode> = new Map([
 const STATUS_CODES: Readonly<Record<number, FailureCode>> = {
   401: 'engine_unauthorized',
   403: 'engine_unauthorized',
+  407: 'engine_unauthorized',
   405: 'unsupported_endpoint',
   // A proxy gave up, or the engine asks to come again: nothing is wrong with the request.
   408: 'engine_error',
@@ -153,6 +163,7 @@ const STATUS_CODES: Readonly<Record<number, FailureCode>> = {
   501: 'unsupported_endpoint',
   502: 'engine_unreachable',
   503: 'engine_overloaded',
+  529: 'engine_overloaded',
 };
 
 function codeOf(status: number, error: Json | null, message: string): FailureCode {
@@ -162,8 +173,6 @@ function codeOf(status: number, error: Json | null, message: string): FailureCod
   const known = STATUS_CODES[status];
   if (known !== undefined) return known;
   if (status >= 500) return ENGINE_GOING_AWAY.test(message) ? 'engine_aborted' : 'engine_error';
-  // We follow no redirects, and an informational status is no end of an answer.
-  if (status < 400) return 'invalid_response';
   return CONTEXT_LENGTH.test(message) ? 'context_length_exceeded' : 'invalid_request';
 }
 

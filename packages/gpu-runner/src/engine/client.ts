@@ -2,7 +2,7 @@ import { LIMITS } from '@batch-infer/contracts';
 import { type Dispatcher, Pool } from 'undici';
 import type { Clock } from '../clock.js';
 import { parseRetryAfterMs } from './classify.js';
-import type { BrokenConnection, EngineReply } from './reply.js';
+import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
 
 /**
  * A request on a kept-alive connection that the engine was just closing fails within a round trip; a longer silence
@@ -98,6 +98,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   #bytes = 0;
   #status = 0;
   #retryAfterMs: number | null = null;
+  #about: Pick<EngineAnswer, 'contentType' | 'encoding' | 'location'> = {};
 
   constructor(clock: Clock, timeoutMs: number) {
     this.#clock = clock;
@@ -128,6 +129,11 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
     this.#status = status;
     const text = (name: string): string | undefined => [headers[name]].flat()[0];
     if (Number(text('content-length')) > LIMITS.answerBytes) this.end('too_large');
+    this.#about = {
+      contentType: text('content-type'),
+      encoding: text('content-encoding'),
+      location: text('location'),
+    };
     if (status < 400) return;
     this.#retryAfterMs = parseRetryAfterMs(text('retry-after'), text('retry-after-ms'));
   }
@@ -145,6 +151,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
       kind: 'answer',
       status: this.#status,
       retryAfterMs: this.#retryAfterMs,
+      ...this.#about,
       body,
       ms: this.#ms(),
     });

@@ -8,6 +8,7 @@ import {
   type WindowState,
   windowOf,
 } from '../window/controller.js';
+import { GaugeTrust } from '../window/gauge-trust.js';
 import type { Success, Verdict } from './classify.js';
 
 export interface WindowLimits {
@@ -29,6 +30,9 @@ export class EngineLoad {
   #state: WindowState;
   #gauges: EngineGauges | null = null;
   #gaugesAtMs = Number.NEGATIVE_INFINITY;
+  readonly #trust = new GaugeTrust();
+  /** Since gauges were read last. */
+  #answers = 0;
   /** Requests at the engine that were not ours. */
   #foreign = 0;
   #completions = 0;
@@ -57,6 +61,7 @@ export class EngineLoad {
   note(verdict: Verdict): void {
     if (verdict.ok) {
       this.#completions += 1;
+      this.#answers += 1;
       if (verdict.usage !== undefined) this.#measure(verdict.usage);
       if (searches(this.#state)) this.tick();
     } else if (verdict.code === 'engine_overloaded') {
@@ -74,7 +79,9 @@ export class EngineLoad {
   }
 
   /** New gauges, and how long it took to read them. */
-  observe(gauges: EngineGauges | null, roundTripMs: number): void {
+  observe(told: EngineGauges | null, roundTripMs: number): void {
+    const gauges = this.#trust.check(told, { inFlight: this.inFlight, answers: this.#answers });
+    this.#answers = 0;
     this.#gauges = gauges;
     this.#gaugesAtMs = this.#clock.nowMs();
     this.#foreign = gauges === null ? 0 : Math.max(0, gauges.running + gauges.waiting - this.inFlight);

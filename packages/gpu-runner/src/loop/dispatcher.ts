@@ -259,7 +259,8 @@ export class Dispatcher {
     const decision = decideRetry({
       code: verdict.code,
       history: item.history,
-      maxAttempts: item.run.lease.max_attempts,
+      maxAttempts:
+        verdict.saidAgain === true ? Math.min(2, item.run.lease.max_attempts) : item.run.lease.max_attempts,
       excused,
       engineDied: blame.engineDied,
       alone: judgement.alone,

@@ -32,6 +32,12 @@ test("llama.cpp's page is read, with the slots of its properties", () => {
   expect(parseGauges(page, 8)).toEqual({ running: 8, waiting: 2, preemptions: 0, kvTokens: null, slots: 8 });
 });
 
+test('times behind the values are no values', () => {
+  const page =
+    'vllm:num_requests_running{model_name="a b}c"} 7 1764350000000\nvllm:num_requests_waiting 2 1764350000000\n';
+  expect(parseGauges(page, null)).toMatchObject({ running: 7, waiting: 2 });
+});
+
 test('a page of another program is none', () => {
   expect(parseGauges('process_cpu_seconds_total 3\n', null)).toBeNull();
   expect(parseGauges('<html>', null)).toBeNull();

@@ -30,7 +30,7 @@ export function parseGauges(page: string, slots: number | null): EngineGauges | 
     if (line.startsWith('#') || line === '') continue;
     const name = /^[^{\s]+/.exec(line)?.[0] ?? '';
     if (name === CACHE_INFO) kvTokens = (kvTokens ?? 0) + cacheTokens(line);
-    const value = Number(line.slice(line.lastIndexOf(' ') + 1));
+    const value = numberIn(line);
     if (Number.isFinite(value)) sums.set(name, (sums.get(name) ?? 0) + value);
   }
   const names = DIALECTS.find((dialect) => sums.has(dialect.running));
@@ -42,6 +42,13 @@ export function parseGauges(page: string, slots: number | null): EngineGauges | 
     kvTokens: kvTokens === 0 ? null : kvTokens,
     slots,
   };
+}
+
+/** The value behind name and labels; a time may follow it. */
+function numberIn(line: string): number {
+  const labelsEnd = line.lastIndexOf('}');
+  const [, first = '', second = ''] = line.slice(labelsEnd + 1).split(/\s+/);
+  return Number(labelsEnd === -1 || first !== '' ? first : second);
 }
 
 function cacheTokens(line: string): number {
