@@ -39,6 +39,7 @@ export const ERROR_RULES = {
   project_exists: invalid('A project of this id exists with other settings', 409),
   too_many_webhook_endpoints: invalid('The project has too many webhook endpoints', 409),
   key_already_rotated: invalid('The API key has a successor that is in use', 409),
+  range_not_satisfiable: invalid('The range is not there', 416),
   headers_too_large: invalid('The headers are too large', 431),
   request_timeout: {
     status: 408,

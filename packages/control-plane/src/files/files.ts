@@ -148,8 +148,9 @@ export class Files {
     await dropObjects(this.#blobs, [deleted.blobKey, ...deleted.workBlobKeys]);
   }
 
-  async open(file: FileRecord): Promise<Readable> {
-    return await this.#blobs.get({ key: file.blobKey });
+  /** Some bytes of a file. */
+  async open(file: FileRecord, range: { offset: number; length: number }): Promise<Readable> {
+    return await this.#blobs.get({ key: file.blobKey, ...range });
   }
 }
 

@@ -6,6 +6,7 @@ import { recordObjects } from '../files/record-objects.js';
 import { EVERYTHING, ItemReader, neverRunStatusOf } from '../jobs/item-reader.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
+import { isOfLane } from '../ports/lanes.js';
 import type { FileRecord, JobRecord } from '../ports/records.js';
 import { BLOBS, CLOCK, CONFIG } from '../tokens.js';
 import { BlobWriter } from './blob-writer.js';
@@ -139,7 +140,8 @@ export class OutputFiles {
       sha256: null,
       blobKey: file.writer.key,
       summary: null,
-      internal: false,
+      // The answer of a single request is read as its answer: its file is in nobody's list.
+      internal: isOfLane(job.options.metadata),
       createdAtMs: timeOfId(file.id) ?? nowMs,
       expiresAtMs: keptMs === null ? null : nowMs + keptMs,
     };

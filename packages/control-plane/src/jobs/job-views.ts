@@ -6,6 +6,7 @@ import type { OfferPublisher } from '@batch-infer/transport';
 import { Inject, Injectable } from '@nestjs/common';
 import { isUploadedFile } from '../files/files.js';
 import type { Clock } from '../ports/clock.js';
+import { isOfLane } from '../ports/lanes.js';
 import type { JobActivity, Ledger, QueuePosition } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
 import { CLOCK, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
@@ -95,8 +96,8 @@ export class JobViews {
       errors: job.errorGroups.map(({ code, message, count, sample }) => ({ code, message, count, sample })),
       input_errors: job.inputErrors.map(({ line, param, code, message }) => ({ line, param, code, message })),
       input_file_id: isUploadedFile(job.inputBlobKey) ? job.inputFileId : null,
-      output_file_id: job.outputFileId,
-      error_file_id: job.errorFileId,
+      output_file_id: isOfLane(job.options.metadata) ? null : job.outputFileId,
+      error_file_id: isOfLane(job.options.metadata) ? null : job.errorFileId,
       created_at: time(job.createdAtMs),
       started_at: timeOrNull(job.startedAtMs),
       finished_at: timeOrNull(job.finishedAtMs),

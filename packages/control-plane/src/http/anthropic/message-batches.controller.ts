@@ -31,6 +31,7 @@ import { STREAMED_BODY } from '../content-parsers.js';
 import { idempotencyOf } from '../idempotency.js';
 import { PublicUrl } from '../public-url.js';
 import { clientSignal } from '../request-context.js';
+import { sendResults } from '../result-answers.js';
 import { toMessageBatch } from './message-batch-mapper.js';
 import { type MessageListQuery, messagePageOf } from './message-list-query.js';
 import { toMessageResultLines } from './message-result-lines.js';
@@ -110,6 +111,7 @@ export class MessageBatchesController {
   async results(
     @ProjectId() projectId: string,
     @Param('id') id: string,
+    @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const job = await this.#find(projectId, id);
@@ -119,16 +121,11 @@ export class MessageBatchesController {
         `Message batch ${id} has no results yet: it is still processing. Ask again when processing_status is "ended".`,
       );
     }
-    const batches = this.#results.read({
-      job,
-      order: 'input',
-      after: null,
-      wanted: EVERYTHING,
-      signal: clientSignal(reply),
-    });
+    const asked = { order: 'input', after: null, wanted: EVERYTHING } as const;
+    const signal = clientSignal(reply);
+    const lines = () => toMessageResultLines(this.#results.read({ job, ...asked, signal }));
     reply.header('content-type', 'application/x-jsonl; charset=utf-8');
-    // A failure while it streams destroys the socket: a cut answer must not look whole.
-    await reply.send(Readable.from(toMessageResultLines(batches), { objectMode: false }));
+    await sendResults(request, reply, { job, asked: 'messages', lines });
   }
 
   @Post(':id/cancel')

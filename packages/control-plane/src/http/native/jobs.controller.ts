@@ -26,6 +26,7 @@ import { ProjectId } from '../auth/project.js';
 import { idempotencyOf } from '../idempotency.js';
 import { takeJsonBytes } from '../json-body.js';
 import { clientSignal, headerOf } from '../request-context.js';
+import { sendResults } from '../result-answers.js';
 import { parseWith } from '../validation.js';
 import {
   filterOf,
@@ -142,9 +143,10 @@ export class JobsController {
     @ProjectId() projectId: string,
     @Param('id') id: string,
     @Query() query: QueryValues,
+    @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    await this.#stream(projectId, id, resultsQueryOf(query), reply);
+    await this.#send({ projectId, id, asked: resultsQueryOf(query), request, reply });
   }
 
   @Get(':id/errors')
@@ -152,10 +154,12 @@ export class JobsController {
     @ProjectId() projectId: string,
     @Param('id') id: string,
     @Query() query: QueryValues,
+    @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { order, after, wanted } = resultsQueryOf(query);
-    await this.#stream(projectId, id, { order, after, wanted: { ...wanted, succeeded: false } }, reply);
+    const asked = { order, after, wanted: { ...wanted, succeeded: false } };
+    await this.#send({ projectId, id, asked, request, reply });
   }
 
   @Post(':id/cancel')
@@ -193,20 +197,22 @@ export class JobsController {
     return await this.#views.of(job);
   }
 
-  async #stream(
-    projectId: string,
-    id: string,
-    { order, after, wanted }: { order: 'input' | 'completion'; after: string | null; wanted: Wanted },
-    reply: FastifyReply,
-  ): Promise<void> {
+  async #send(params: {
+    projectId: string;
+    id: string;
+    asked: { order: 'input' | 'completion'; after: string | null; wanted: Wanted };
+    request: FastifyRequest;
+    reply: FastifyReply;
+  }): Promise<void> {
+    const { projectId, id, asked, request, reply } = params;
     const job = await this.#jobs.get(projectId, id);
-    const batches = this.#results.read({ job, order, after, wanted, signal: clientSignal(reply) });
-    const { incomplete, lastLine } = await this.#results.head(job, order);
+    const signal = clientSignal(reply);
+    const { incomplete, lastLine } = await this.#results.head(job, asked.order);
     reply.header('content-type', 'application/x-ndjson; charset=utf-8');
     if (incomplete) reply.header(INCOMPLETE_HEADER, 'true');
     if (lastLine !== null) reply.header(LAST_LINE_HEADER, String(lastLine));
-    // A failure while it streams destroys the socket: a cut answer must not look whole.
-    await reply.send(Readable.from(toResultLines(batches), { objectMode: false }));
+    const lines = () => toResultLines(this.#results.read({ job, ...asked, signal }));
+    await sendResults(request, reply, { job, asked, lines });
   }
 }
 

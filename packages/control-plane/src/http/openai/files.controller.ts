@@ -5,6 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { Files } from '../../files/files.js';
 import { ProjectId } from '../auth/project.js';
+import { sendBytes } from '../byte-answers.js';
 import { idempotencyOf } from '../idempotency.js';
 import { clientSignal } from '../request-context.js';
 import { toFileObject } from './file-mapper.js';
@@ -64,15 +65,16 @@ export class FilesController {
   async content(
     @ProjectId() projectId: string,
     @Param('id') id: string,
+    @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const file = await this.#files.get(projectId, id);
-    const content = await this.#files.open(file);
     reply
       .header('content-type', 'application/octet-stream')
-      .header('content-length', file.bytes)
       .header('content-disposition', attachment(file.filename));
-    await reply.send(content);
+    // A file never changes: its id says which bytes these are.
+    const open = (range: { offset: number; length: number }) => this.#files.open(file, range);
+    await sendBytes(request, reply, { size: file.bytes, etag: `"${file.id}"`, open });
   }
 
   @Delete(':id')

@@ -1,11 +1,12 @@
 import type { Readable } from 'node:stream';
 import { LIMITS } from '@batch-infer/contracts';
-import { FILE_PURPOSES } from '@batch-infer/contracts/openai';
 import type { Multipart } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { type FileOptions, safeFilename } from '../../files/files.js';
 import { drain } from '../../ingest/ingest.js';
+import { FORM_FIELD_BYTES } from '../content-parsers.js';
+import { FormFields, fileOptionsOf } from './form-fields.js';
 
 /** What stands around the bytes of a file: boundaries and fields. */
 const FORM_ROOM = 32 * 1024;
@@ -36,13 +37,16 @@ export const readUploadPart = <Spooled>(
   request: FastifyRequest,
   files: FormHandlers<Spooled>,
 ): Promise<Spooled> =>
-  readForm(request, { field: 'data', maxBytes: LIMITS.uploadPartBytes }, files, (spooled) => spooled);
+  readForm(request, { field: 'data', maxBytes: LIMITS.uploadPartBytes }, files, (spooled, fields) => {
+    fields.assertKnown([]);
+    return spooled;
+  });
 
 async function readForm<Spooled, Read>(
   request: FastifyRequest,
   { field, maxBytes }: { field: string; maxBytes: number },
   files: FormHandlers<Spooled>,
-  judge: (spooled: Spooled, fields: ReadonlyMap<string, string>) => Read,
+  judge: (spooled: Spooled, fields: FormFields) => Read,
 ): Promise<Read> {
   if (!request.isMultipart()) {
     throw new DomainError(
@@ -50,18 +54,33 @@ async function readForm<Spooled, Read>(
       `Send multipart/form-data with the bytes as the part "${field}".`,
     );
   }
+  if (!/;\s*boundary=/i.test(request.headers['content-type'] ?? '')) {
+    throw new DomainError(
+      'invalid_request',
+      `The content type lacks its boundary. Clients add it by themselves: do not set content-type by hand beside -F ${field}=@in.jsonl.`,
+      { param: 'content-type' },
+    );
+  }
   const mostBytes = maxBytes + FORM_ROOM;
   if (Number(request.headers['content-length']) > mostBytes) throw formTooLarge(mostBytes);
-  const fields = new Map<string, string>();
+  const fields = new FormFields();
   let spooled: Spooled | null = null;
   try {
     for await (const part of partsOf(request, mostBytes)) {
-      if (part.type === 'field') fields.set(part.fieldname, String(part.value));
-      else if (part.fieldname === field && spooled === null) {
+      if (part.type === 'field') fields.add(part.fieldname, part.value, part.valueTruncated);
+      else if (part.fieldname !== field) {
+        // Some clients give every part the name of a file.
+        const { text, isWhole } = await textOf(part.file);
+        fields.add(part.fieldname, text, !isWhole);
+      } else if (spooled === null) {
         spooled = await files.spool({ source: part.file, filename: safeFilename(part.filename) });
-      } else await drain(part.file);
+      } else {
+        await drain(part.file);
+        fields.addTwice(field);
+      }
     }
     if (spooled === null) throw missingFile(field, fields.has(field));
+    fields.assertReadable();
     return judge(spooled, fields);
   } catch (error) {
     if (spooled !== null) await files.discard(spooled);
@@ -87,6 +106,15 @@ async function* partsOf(request: FastifyRequest, maxBytes: number): AsyncGenerat
     yield* parts;
   } catch (error) {
     if (error instanceof DomainError) throw error;
+    if (error instanceof Error && 'code' in error && error.code === 'FST_INVALID_JSON_FIELD_ERROR') {
+      throw new DomainError(
+        'invalid_parameter',
+        'A part with content-type: application/json is not valid JSON.',
+        {
+          cause: error,
+        },
+      );
+    }
     // The plugin's own errors (too many parts) carry their status.
     if (error instanceof Error && 'statusCode' in error) throw error;
     throw new DomainError('invalid_request', 'The form ends before it is complete. Send it again.', {
@@ -114,43 +142,13 @@ const formTooLarge = (maxBytes: number): DomainError =>
     `The form is larger than ${maxBytes} bytes, the limit of one upload. Split the file.`,
   );
 
-/** @throws DomainError `missing_parameter`, `invalid_parameter` */
-function fileOptionsOf(fields: ReadonlyMap<string, string>): FileOptions {
-  const purpose = fields.get('purpose');
-  if (purpose === undefined || purpose === '') {
-    throw new DomainError(
-      'missing_parameter',
-      'purpose is missing. For the input of a batch it is "batch".',
-      { param: 'purpose' },
-    );
+/** A part that should have been a field, as text. */
+async function textOf(source: Readable): Promise<{ text: string; isWhole: boolean }> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes <= FORM_FIELD_BYTES) chunks.push(chunk);
   }
-  if (!FILE_PURPOSES.some((known) => known === purpose)) {
-    throw new DomainError('invalid_parameter', `purpose must be one of ${FILE_PURPOSES.join(', ')}.`, {
-      param: 'purpose',
-    });
-  }
-  return { purpose, expiresAfterSeconds: expiryOf(fields) };
-}
-
-function expiryOf(fields: ReadonlyMap<string, string>): number | null {
-  const anchor = fields.get('expires_after[anchor]');
-  const text = fields.get('expires_after[seconds]');
-  if (anchor === undefined && text === undefined) return null;
-  const seconds = Number(text);
-  const { fileExpiryMinSeconds: least, fileExpiryMaxSeconds: most } = LIMITS;
-  if (anchor !== 'created_at') {
-    throw new DomainError('invalid_parameter', 'expires_after[anchor] must be "created_at".', {
-      param: 'expires_after.anchor',
-    });
-  }
-  if (!Number.isInteger(seconds) || seconds < least || seconds > most) {
-    throw new DomainError(
-      'invalid_parameter',
-      `expires_after[seconds] must be a whole number from ${least} to ${most}.`,
-      {
-        param: 'expires_after.seconds',
-      },
-    );
-  }
-  return seconds;
+  return { text: Buffer.concat(chunks).toString('utf8'), isWhole: bytes <= FORM_FIELD_BYTES };
 }
