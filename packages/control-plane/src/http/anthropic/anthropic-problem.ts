@@ -47,7 +47,7 @@ const BY_STATUS: Readonly<Record<number, AnthropicErrorType>> = {
 };
 
 /** Anthropic's name for errors of a status. */
-export const errorTypeOf = (status: number): AnthropicErrorType =>
+const errorTypeOf = (status: number): AnthropicErrorType =>
   BY_STATUS[status] ?? (status >= 500 ? 'api_error' : 'invalid_request_error');
 
 /**
