@@ -90,6 +90,7 @@ export async function startControlPlane(
     await prepareFastify(app.getHttpAdapter().getInstance(), {
       logger,
       keys: { ring: keyRing, file: keyFile },
+      onRefused: (reason) => metrics.requestsRefused.inc({ reason }),
       limits: new RequestLimits({ ledger, clock, shared: config.databaseUrl !== null }),
     });
     await app.init();

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
+import { reportProgress } from '../loops/progress.js';
 import {
   type BlobHead,
   BlobMissingError,
@@ -24,7 +25,7 @@ const PARTS_AT_ONCE = 2;
 const LIST_LIMIT = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** Silence after which a request has failed. */
-const SOCKET_TIMEOUT_MS = 60_000;
+const SOCKET_TIMEOUT_MS = 20_000;
 /** Written by `check`, by every process. */
 const CHECK_KEY = 'check/writable';
 const CHECK_WRITE_INTERVAL_MS = 600_000;
@@ -44,6 +45,14 @@ export async function openS3Blobs(options: S3BlobsOptions): Promise<Blobs> {
     maxAttempts: 3,
     requestHandler: { connectionTimeout: CONNECT_TIMEOUT_MS, socketTimeout: SOCKET_TIMEOUT_MS },
   });
+  s3.middlewareStack.add(
+    (next) => async (call) => {
+      const answer = await next(call);
+      reportProgress();
+      return answer;
+    },
+    { step: 'initialize', name: 'reportProgress' },
+  );
   return new S3Blobs(s3, { client, storage }, options);
 }
 

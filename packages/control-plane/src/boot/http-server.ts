@@ -41,15 +41,18 @@ export async function prepareFastify(
     keys,
     limits,
     slowBodies,
+    onRefused,
   }: {
     logger: Logger;
     keys: Parameters<typeof registerAuthentication>[1];
     limits: RequestLimits;
     slowBodies?: SlowBodyRule;
+    /** Told of each request that was refused for its API key. */
+    onRefused?: (reason: 'auth' | 'scope') => void;
   },
 ): Promise<void> {
   registerRequestContext(fastify);
-  registerAuthentication(fastify, keys);
+  registerAuthentication(fastify, keys, onRefused);
   registerRateLimits(fastify, limits);
   registerRouteRules(fastify);
   registerBodyRules(fastify, slowBodies);

@@ -28,6 +28,12 @@ class FakeSession implements Session {
     readonly sessions: RunnerSessions,
   ) {}
 
+  keyHolds = true;
+
+  async isAllowed(): Promise<boolean> {
+    return this.keyHolds;
+  }
+
   send(event: SessionEvent): void {
     this.events.push(event);
   }
@@ -79,6 +85,14 @@ describe('a runner session', () => {
     await opening;
     expect(cases.sessions.count).toBe(0);
     expect(session.events).toEqual([]);
+  });
+
+  it('is closed within five seconds when its key is revoked or expires', async () => {
+    await cases.sessions.start();
+    const [revoked, other] = [await connect('runner-1'), await connect('runner-2')];
+    revoked.keyHolds = false;
+    await pass(1_000);
+    expect([revoked.closed, other.closed]).toEqual([true, false]);
   });
 
   it('is pinged, and told which jobs to stop', async () => {

@@ -14,9 +14,13 @@ export interface Session {
   send(event: SessionEvent): void;
   /** Ends the stream from our side. */
   close(): void;
+  /** Whether its API key still holds. @throws when that cannot be told now */
+  isAllowed(): Promise<boolean>;
 }
 
 const PING_INTERVAL_MS = 5_000;
+/** A key that was revoked elsewhere is known within 4 s: its sessions end within 5. */
+const KEY_INTERVAL_MS = 750;
 
 /** A runner seen within this of its session's end may have been seen before it, by a request that was still on its way. */
 const STRAGGLER_MS = 250;
@@ -38,6 +42,7 @@ export class RunnerSessions {
   /** Runners whose session broke, each with its last chance. */
   readonly #missing = new Map<string, NodeJS.Timeout>();
   #pings: NodeJS.Timeout | null = null;
+  #keyChecks: NodeJS.Timeout | null = null;
   #closed = false;
   readonly #onStopping = (jobId: string, reason: EndReason) => this.#sendStop(jobId, reason);
   readonly #onPaused = (jobId: string) => this.#sendStop(jobId, 'paused');
@@ -66,6 +71,9 @@ export class RunnerSessions {
     this.#pings = setInterval(() => {
       for (const session of this.#sessions.values()) session.send({ type: 'ping' });
     }, PING_INTERVAL_MS);
+    this.#keyChecks = setInterval(() => {
+      for (const session of this.#sessions.values()) this.#checkKey(session);
+    }, KEY_INTERVAL_MS);
     const nowMs = this.#clock.nowMs();
     const graceMs = 2 * Math.max(this.#config.sessionGraceMs, this.#config.renewIntervalMs);
     for (const { report } of await this.#ledger.listRunners({ seenAfterMs: 0 })) {
@@ -114,9 +122,26 @@ export class RunnerSessions {
     this.#signals.off('job-stopping', this.#onStopping);
     this.#signals.off('job-paused', this.#onPaused);
     if (this.#pings) clearInterval(this.#pings);
+    if (this.#keyChecks) clearInterval(this.#keyChecks);
     for (const timer of this.#missing.values()) clearTimeout(timer);
     this.#missing.clear();
     for (const session of this.#sessions.values()) session.close();
+  }
+
+  #checkKey(session: Session): void {
+    session.isAllowed().then(
+      (isAllowed) => {
+        if (isAllowed || this.#over.has(session)) return;
+        const { runnerId } = session;
+        this.#logger.warn(
+          { runnerId },
+          "the runner's API key was revoked or has expired: its session is closed",
+        );
+        session.close();
+      },
+      // Nothing is known now: the next look tells.
+      () => undefined,
+    );
   }
 
   #sendStop(jobId: string, reason: EndReason | 'paused'): void {

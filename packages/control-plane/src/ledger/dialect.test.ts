@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StorageFullError } from '../ports/blobs.js';
+import { StoreUnavailableError } from '../ports/outage.js';
 import { type Database, openDatabase } from './dialect.js';
 import { migrate } from './migrate.js';
 import { isOutage } from './postgres-errors.js';
@@ -89,6 +93,41 @@ describe('a database', () => {
   });
 });
 
+describe('a database file that another program holds', () => {
+  it('is waited for without stopping the process, and said to be unavailable when it takes too long', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'batch-infer-held-'));
+    const file = join(folder, 'ledger.db');
+    const database = await openDatabase({ sqliteFile: file });
+    await migrate(database);
+    const { default: Sqlite } = await import('better-sqlite3');
+    const other = new Sqlite(file);
+    const write = (value: number) =>
+      database.transaction(async ({ db }) => {
+        await db
+          .insertInto('meta')
+          .values({ name: `held ${value}`, value })
+          .execute();
+      });
+    try {
+      other.exec('begin immediate');
+      let turns = 0;
+      const turn = setInterval(() => {
+        turns += 1;
+      }, 10);
+      await expect(write(1)).rejects.toThrow(StoreUnavailableError);
+      clearInterval(turn);
+      expect(turns).toBeGreaterThan(10);
+      const waiting = write(2);
+      other.exec('rollback');
+      await waiting;
+    } finally {
+      other.close();
+      await database.close();
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
 describe('opening a database', () => {
   it('needs a URL or a file', async () => {
     await expect(openDatabase({})).rejects.toThrow('databaseUrl or sqliteFile');
@@ -114,6 +153,7 @@ describe('an error', () => {
     ['08006', true],
     ['53300', true],
     ['57014', true],
+    ['25006', true],
     ['53100', false],
     ['23505', false],
     ['40P01', false],

@@ -78,10 +78,15 @@ export async function openDatabase(options: {
 
 // ── SQLite ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** How long a start waits for another program that holds the file (a backup, a shell). */
+const BOOT_BUSY_MS = 5_000;
+/** The same for a statement: nothing else happens in the process meanwhile. Transactions are tried again. */
+const BUSY_MS = 50;
+
 async function openSqlite(file: string, onStatement?: OnStatement): Promise<Database> {
   const { default: Sqlite } = await import('better-sqlite3');
   if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true });
-  const connection = new Sqlite(file, { timeout: 5_000 });
+  const connection = new Sqlite(file, { timeout: BOOT_BUSY_MS });
   connection.pragma('journal_mode = WAL');
   // An accepted job survives a power cut (I1): every commit reaches the disk.
   connection.pragma('synchronous = FULL');
@@ -100,7 +105,14 @@ async function openSqlite(file: string, onStatement?: OnStatement): Promise<Data
     maskType: 'blob',
     transaction: (work) => transact(begin, false, work),
     // The data folder's lock keeps other processes out.
-    withMigrationLock: (work) => work(db),
+    withMigrationLock: async (work) => {
+      connection.pragma(`busy_timeout = ${BOOT_BUSY_MS}`);
+      try {
+        return await work(db);
+      } finally {
+        connection.pragma(`busy_timeout = ${BUSY_MS}`);
+      }
+    },
     contains: (column, text) => sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0`,
     serverTimeMs: async () => null,
     silentForMs: () => 0,

@@ -8,6 +8,7 @@ import type { Ledger } from '../ports/ledger.js';
 import { CommitUnknownError, StoreBusyError, StoreUnavailableError } from '../ports/outage.js';
 import { type Database, openDatabase } from './dialect.js';
 import { migrate } from './migrate.js';
+import { createOwnDatabase } from './own-database-fixture.js';
 import { openLedger } from './sql-ledger.js';
 import { range } from './world-conformance.js';
 
@@ -162,5 +163,31 @@ describe.runIf(serverUrl !== null)('a pool whose connections are all in use', ()
     release();
     await holding;
     await sql`select 1`.execute(database.db);
+  });
+});
+
+describe.runIf(serverUrl !== null)('a database that takes no writes', () => {
+  it('is unavailable, and is used again when it takes them', async () => {
+    const own = await createOwnDatabase(serverUrl ?? '');
+    const ledger = await openLedger({ databaseUrl: own.databaseUrl, clock: systemClock });
+    const setReadOnly = async (value: 'on' | 'off') => {
+      await own.query(`alter database OWN_DATABASE set default_transaction_read_only = ${value}`);
+      await own.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'OWN_DATABASE'",
+      );
+    };
+    try {
+      await ledger.migrate();
+      await setReadOnly('on');
+      await expect
+        .poll(() => ledger.check().catch((error: unknown) => (error instanceof Error ? error.cause : error)))
+        .toMatchObject({ code: '25006' });
+      await expect(ledger.check()).rejects.toThrow(StoreUnavailableError);
+      await own.query('alter database OWN_DATABASE set default_transaction_read_only = off');
+      await expect.poll(() => ledger.check().then(() => 'written', String)).toBe('written');
+    } finally {
+      await ledger.close();
+      await own.drop();
+    }
   });
 });

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { PostgresPool } from 'kysely';
 import type { Pool, PoolClient, QueryResult } from 'pg';
 import { StoreUnavailableError } from '../ports/outage.js';
-import { toCommitError, toStoreError } from './postgres-errors.js';
+import { codeOf, READ_ONLY_STATE, toCommitError, toStoreError } from './postgres-errors.js';
 
 /** How long a connection may be waited for. */
 export interface ConnectionLimits {
@@ -49,6 +49,7 @@ export class WatchedPool implements PostgresPool {
   readonly #begin: string;
   readonly #health = new WeakMap<PoolClient, Health>();
   #answeredAtMs = Number.NEGATIVE_INFINITY;
+  readonly #isReadOnly = new WeakSet<PoolClient>();
   readonly #open = new Set<PoolClient>();
   /** When silence was last noticed: what was heard of only before that is replaced. */
   #silenceAtMs = Number.NEGATIVE_INFINITY;
@@ -133,7 +134,8 @@ export class WatchedPool implements PostgresPool {
       text === 'rollback'
         ? this.#rollBack(client, health)
         : this.#query(client, health, { text: text === 'begin' ? this.#begin : text, parameters });
-    const release = (destroy?: boolean) => client.release(destroy === true || health.broken);
+    const release = (destroy?: boolean) =>
+      client.release(destroy === true || health.broken || this.#isReadOnly.has(client));
     return Object.assign(Object.create(client), { query, release });
   }
 
@@ -146,6 +148,8 @@ export class WatchedPool implements PostgresPool {
     try {
       return await this.#ask(client, health, { text, parameters, limitMs: this.#limits.queryMs });
     } catch (error) {
+      // The next connection may lead to the server that takes writes now.
+      if (codeOf(error) === READ_ONLY_STATE) this.#isReadOnly.add(client);
       throw text === 'commit' ? toCommitError(error) : toStoreError(error);
     }
   }

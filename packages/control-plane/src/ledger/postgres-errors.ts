@@ -1,7 +1,13 @@
 import { CommitUnknownError, StoreBusyError, StoreUnavailableError } from '../ports/outage.js';
 
-/** What PostgreSQL says when it cannot answer now: connections, resources, operators, statements cut by their time. */
-const OUTAGE_STATES = /^(?:08|53[^1]|57P|58|25P03|57014)/;
+/** The server takes no writes: set so by an operator, or a standby. */
+export const READ_ONLY_STATE = '25006';
+
+/**
+ * What PostgreSQL says when it cannot answer now: connections, resources, operators, read-only, statements cut by their
+ * time.
+ */
+const OUTAGE_STATES = /^(?:08|53[^1]|57P|58|25P03|25006|57014)/;
 
 /** After one of these the server may have committed before it could say so. */
 const COMMIT_UNKNOWN_STATES = /^(?:08|57P|58)/;

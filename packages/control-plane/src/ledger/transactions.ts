@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { StorageFullError } from '../ports/blobs.js';
+import { StoreUnavailableError } from '../ports/outage.js';
 import type { TransactionSession } from './dialect.js';
 import type { Begin } from './group-commit.js';
 import { codeOf } from './postgres-errors.js';
@@ -35,7 +36,7 @@ export async function transact<T>(
           cause: error,
         });
       }
-      if (attempt >= MAX_ATTEMPTS || !isTransient(error)) throw error;
+      if (attempt >= MAX_ATTEMPTS || !isTransient(error)) throw toUnavailable(error);
     }
     await delay(Math.random() * Math.min(5 * 2 ** attempt, 500));
   }
@@ -50,4 +51,12 @@ export function isTransient(error: unknown): boolean {
 function isStorageFull(error: unknown): boolean {
   const code = codeOf(error);
   return code === 'SQLITE_FULL' || code === '53100';
+}
+
+/** What SQLite says when its file cannot be used now: it is held by another program, read-only, or its disk fails. */
+const FILE_STATES = /^SQLITE_(?:BUSY|READONLY|IOERR|CANTOPEN)/;
+
+function toUnavailable(error: unknown): unknown {
+  if (!FILE_STATES.test(codeOf(error))) return error;
+  return new StoreUnavailableError('The file of the ledger cannot be used now.', { cause: error });
 }

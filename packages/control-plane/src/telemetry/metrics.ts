@@ -97,6 +97,12 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  readonly requestsRefused = new Counter({
+    name: 'batch_infer_requests_refused_total',
+    help: 'Requests refused for their API key: auth (none, unknown, revoked or expired) or scope.',
+    labelNames: ['reason'],
+    registers: [this.registry],
+  });
   readonly loopLastSuccess = new Gauge({
     name: 'batch_infer_loop_last_success_timestamp_seconds',
     help: 'When a tick of the loop last succeeded; at first, when the loop began.',
@@ -118,6 +124,10 @@ export class Metrics {
       if (outcome === 'succeeded') this.loopLastSuccess.setToCurrentTime({ loop });
       else this.loopFailures.inc({ loop });
     };
+  }
+
+  constructor() {
+    for (const reason of ['auth', 'scope']) this.requestsRefused.inc({ reason }, 0);
   }
 
   /** Adds the process's own figures (event loop, memory, collections): once for a process. */

@@ -249,9 +249,12 @@ export class LeaseKeeper {
     this.#options.stats.settleTroubles += 1;
     if (this.#inTrouble) return;
     this.#inTrouble = true;
+    const isRefused = error instanceof ServerError && (error.status === 401 || error.status === 403);
     this.#options.logger.warn(
       { reason: reasonOf(error) },
-      'the control plane cannot be reached: results are kept meanwhile',
+      isRefused
+        ? "the control plane refuses the runner's API key: results are kept meanwhile"
+        : 'the control plane cannot be reached: results are kept meanwhile',
     );
   }
 

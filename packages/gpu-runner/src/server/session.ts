@@ -38,6 +38,7 @@ const SILENCE_MS = 60_000;
 export async function runSession(options: SessionOptions): Promise<void> {
   const { clock, logger, signal } = options;
   let failures = 0;
+  let wasWelcome = false;
   let cancelAway: (() => void) | null = null;
   let brokenAtMs = clock.nowMs();
   signal.addEventListener('abort', () => cancelAway?.(), { once: true });
@@ -48,10 +49,11 @@ export async function runSession(options: SessionOptions): Promise<void> {
         cancelAway = null;
         if (failures > 0) logger.info({ server: options.serverUrl }, 'the control plane is back');
         failures = 0;
+        wasWelcome = true;
       });
     } catch (error) {
       if (signal.aborted) return;
-      const fatal = refusedForGood(options.serverUrl, error);
+      const fatal = refusedForGood(options.serverUrl, error, wasWelcome);
       if (fatal !== null) throw fatal;
       if (failures === 0) {
         logger.warn(
@@ -98,13 +100,15 @@ async function followSession(options: SessionOptions, onAlive: () => void): Prom
   }
 }
 
-function refusedForGood(serverUrl: string, error: unknown): RunnerError | null {
+function refusedForGood(serverUrl: string, error: unknown, wasWelcome: boolean): RunnerError | null {
   if (!(error instanceof ServerError)) return error instanceof RunnerError ? error : null;
   if (error.status === 401 || error.status === 403) {
     const next = 'give a key of the control plane with --api-key or BATCH_INFER_API_KEY';
     return new RunnerError(
       'unauthorized',
-      `${serverUrl} refused the runner (${error.message}): ${next}`,
+      wasWelcome
+        ? `${serverUrl} no longer takes the runner's API key: the key was revoked or has expired (${error.message}): ${next}`
+        : `${serverUrl} refused the runner (${error.message}): ${next}`,
       error,
     );
   }

@@ -11,7 +11,8 @@ import { routeScopeOf } from './route-scopes.js';
  */
 export function registerAuthentication(
   fastify: FastifyInstance,
-  keys: { readonly ring: KeyRing; readonly file: ApiKeyFile | null },
+  keys: Keys,
+  onRefused: (reason: 'auth' | 'scope') => void = () => undefined,
 ): void {
   fastify.addHook('onRequest', async (request) => {
     const { url } = request.routeOptions;
@@ -21,18 +22,37 @@ export function registerAuthentication(
     // Fails closed: a route that nobody has judged is nobody's.
     if (scope === undefined) throw new Error(`the route ${request.method} ${url} is not in the route table`);
     if (scope === 'public') return;
-    const caller = await callerOf(request, keys);
-    if (scope !== 'any' && !isAllowed(caller, scope)) {
+    const caller = await callerOf(request, keys).catch((error: unknown) => {
+      if (isKeyRefusal(error)) onRefused('auth');
+      throw error;
+    });
+    const isEnough = (who: Caller) => scope === 'any' || isAllowed(who, scope);
+    if (!isEnough(caller)) {
+      onRefused('scope');
       throw new DomainError('insufficient_scope', `The API key lacks the scope "${scope}".`);
     }
-    (request as AuthenticatedRequest).caller = caller;
+    const authenticated = request as AuthenticatedRequest;
+    authenticated.caller = caller;
+    authenticated.isStillAllowed = async () => {
+      try {
+        return isEnough(await callerOf(request, keys));
+      } catch (error) {
+        if (isKeyRefusal(error)) return false;
+        throw error;
+      }
+    };
   });
 }
 
-async function callerOf(
-  request: FastifyRequest,
-  { ring, file }: { readonly ring: KeyRing; readonly file: ApiKeyFile | null },
-): Promise<Caller> {
+interface Keys {
+  readonly ring: KeyRing;
+  readonly file: ApiKeyFile | null;
+}
+
+const isKeyRefusal = (error: unknown): boolean =>
+  error instanceof DomainError && (error.code === 'invalid_api_key' || error.code === 'missing_api_key');
+
+async function callerOf(request: FastifyRequest, { ring, file }: Keys): Promise<Caller> {
   if (file === null && !(await ring.hasKeys())) return OWNER;
   const presented = presentedKey(request);
   if (presented === null) {

@@ -18,6 +18,8 @@ export interface Caller {
 /** What `authenticate` adds to a request. */
 export interface AuthenticatedRequest {
   caller?: Caller;
+  /** Whether its key still allows what it asked for: for requests that stay open. Throws when that cannot be told now. */
+  isStillAllowed?: () => Promise<boolean>;
 }
 
 /** Whoever reaches a control plane without keys: the owner of the machine. */

@@ -93,6 +93,17 @@ export class Readiness {
   }
 }
 
+const WORDS: readonly (readonly [codes: RegExp, words: string])[] = [
+  [/^(?:53100|SQLITE_FULL|ENOSPC|EDQUOT)$/, 'has no room left on its disk'],
+  [/^(?:25006|SQLITE_READONLY.*|EROFS|EACCES)$/, 'is read-only'],
+  [/^SQLITE_BUSY/, 'is held by another program'],
+];
+
+function reasonOf(name: string, code: string): string {
+  const words = WORDS.find(([codes]) => codes.test(code))?.[1] ?? 'does not answer';
+  return `${name} ${words} (${code})`;
+}
+
 async function check(name: string, ask: () => Promise<void>): Promise<Check> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Check>((resolve) => {
@@ -102,7 +113,7 @@ async function check(name: string, ask: () => Promise<void>): Promise<Check> {
   const asked = ask().then(
     (): Check => ({ state: 'up', reason: null }),
     // Driver messages may hold URLs with passwords: the log has the details.
-    (error: unknown): Check => ({ state: 'down', reason: `${name} does not answer (${codeOf(error)})` }),
+    (error: unknown): Check => ({ state: 'down', reason: reasonOf(name, codeOf(error)) }),
   );
   try {
     return await Promise.race([asked, late]);

@@ -11,7 +11,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { RunnerSessions, type Session } from '../../leases/runner-sessions.js';
 import { OFFER_PUBLISHER } from '../../tokens.js';
-import { type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
+import { type AuthenticatedRequest, type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
 import { Readiness } from '../health/readiness.js';
 import { ClientGoneError, clientSignal } from '../request-context.js';
 import { parseWith } from '../validation.js';
@@ -51,6 +51,7 @@ export class SessionsController {
         if (!response.writableEnded) response.write(`${JSON.stringify(event)}\n`);
       },
       close: () => void response.end(),
+      isAllowed: async () => (await (request as AuthenticatedRequest).isStillAllowed?.()) ?? true,
     };
     response.once('close', () => this.#sessions.ended(session));
     await this.#sessions.open(session, report);
