@@ -132,18 +132,32 @@ export const jobCounts = z.object({
 });
 export type JobCounts = z.infer<typeof jobCounts>;
 
+/** Codes may be added: a reader shows the message of one that it does not know. */
 export const WAITING_CODES = [
   'planning',
+  'plan_failed',
   'paused',
   'no_runner_for_model',
   'runners_busy',
   'waiting_for_turn',
+  'budget',
   'transport_down',
   'engine_unavailable',
   'stalled',
+  'stopping',
+  'finalizing',
+  'finalize_failed',
 ] as const;
 
-export const waitingReason = z.object({ code: z.enum(WAITING_CODES), message: z.string() });
+export const waitingReason = z.object({
+  code: z.enum(WAITING_CODES),
+  message: z.string(),
+  /**
+   * Since when, where it is known; else since when the job has not moved, which may be earlier or later. Absent from older
+   * servers.
+   */
+  since: z.iso.datetime().optional(),
+});
 /** What batches of the other dialects say beyond upstream: why they wait, while they do. */
 export const batchExtension = z.object({ waiting_for: z.array(waitingReason) });
 export type BatchExtension = z.infer<typeof batchExtension>;

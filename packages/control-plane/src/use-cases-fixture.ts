@@ -72,6 +72,8 @@ export interface NewJob {
   readonly priority?: Priority;
   readonly expiresInMs?: number;
   readonly maxErrorRate?: number;
+  /** False: it waits for its planner. */
+  readonly isPlanned?: boolean;
   /** Plan order is the input backwards. */
   readonly backwards?: boolean;
 }
@@ -144,7 +146,7 @@ export async function openUseCases(
     const job: JobRecord = {
       id: newId('job'),
       projectId,
-      state: 'queued',
+      state: params.isPlanned === false ? 'validating' : 'queued',
       dialect: 'native',
       inputFileId: fileId,
       inputBlobKey: blobKey,
@@ -169,7 +171,7 @@ export async function openUseCases(
       errorFileId: null,
       version: 1,
       createdAtMs: nowMs,
-      queuedAtMs: nowMs,
+      queuedAtMs: params.isPlanned === false ? null : nowMs,
       startedAtMs: null,
       finalizingAtMs: null,
       cancellingAtMs: null,
@@ -177,10 +179,10 @@ export async function openUseCases(
       expiresAtMs: nowMs + (params.expiresInMs ?? 86_400_000),
     };
     const idempotency = { projectId, route: 'test', key: null, fingerprint: fileId, isRetry: false };
-    const inPlace = planned === lines ? shards : null;
+    const inPlace = planned === lines && params.isPlanned !== false ? shards : null;
     const created = await ledger.createJob({ job, file, shards: inPlace, idempotency, nowMs });
     if (created.outcome !== 'created') throw new Error(`the job was ${created.outcome}`);
-    if (inPlace !== null) return created.record;
+    if (inPlace !== null || params.isPlanned === false) return created.record;
     const work = {
       blobKey: `${projectId}/work/${job.id}`,
       order: Uint32Array.from(lines.keys()).reverse(),

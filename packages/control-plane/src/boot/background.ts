@@ -1,6 +1,7 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import type { CorePorts } from '../core.module.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
+import { LaneUpkeep } from '../dispatch/lane-upkeep.js';
 import { OrphanSweep } from '../dispatch/orphan-sweep.js';
 import { OutageWatch } from '../dispatch/outage-watch.js';
 import { PoisonedItems } from '../dispatch/poisoned-items.js';
@@ -22,6 +23,7 @@ const DISPATCH_INTERVAL_MS = 500;
 const BLIND_DISPATCH_INTERVAL_MS = 100;
 /** Claims make room in a lane; it is filled again at most this often. */
 const REFILL_MS = 50;
+const LANES_INTERVAL_MS = 5_000;
 /** Models of a new runner whose lanes are made before there is work for them. */
 const PREPARED_MODELS = 8;
 /** Jobs to plan or to finalize that no signal told of. */
@@ -117,9 +119,16 @@ export function startBackground(params: {
     signals.on('runner-gone', (runnerId) => withdraw(demand?.handedTo(runnerId) ?? []));
     signals.on('runner-connected', (models) => {
       dispatch.wake();
+      const { lanes } = ports.publisher;
+      if (lanes === undefined) return;
       const prepared = models.slice(0, PREPARED_MODELS);
-      run('prepare lanes', ports.publisher.lanes?.prepare({ models: prepared }) ?? Promise.resolve());
+      run(
+        'prepare lanes',
+        laneUpkeep.prepared(prepared).then(() => lanes.prepare({ models: prepared })),
+      );
     });
+    const laneUpkeep = app.get(LaneUpkeep);
+    if (ports.publisher.lanes) loop('lanes', LANES_INTERVAL_MS, () => laneUpkeep.tick());
     demand?.onWaiting(() => dispatch.wake());
     demand?.onReturned(withdraw);
   }

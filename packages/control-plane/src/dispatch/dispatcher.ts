@@ -62,6 +62,11 @@ export class Dispatcher {
     return demand ? this.#offerToWaiting(demand.waiting()) : this.#fillLanes();
   }
 
+  /** Lanes that offers were published to since the last call. */
+  usedLanes(): ReadonlyMap<string, string> {
+    return this.#lanes.takeUsed();
+  }
+
   /** The shard was claimed, or its offer refused: it is no longer outstanding. */
   claimed(shardId: string): void {
     this.#outstanding.remove(shardId);
@@ -107,7 +112,8 @@ export class Dispatcher {
     const models = [...servedModels(reports, SERVED_MODELS_MAX)];
     if (models.length === 0) return false;
     const backlog = await this.#ledger.backlog({ models });
-    if (backlog.every(({ readyShards }) => readyShards === 0)) return false;
+    // What waits for a budget counts: whether it still has to is found out when offers are taken.
+    if (backlog.every(({ readyShards, budgetShards }) => readyShards + budgetShards === 0)) return false;
     const rooms = laneRooms(backlog, reports);
     const closed = this.#lanes.closed();
     const room = (lane: string) => (closed.has(lane) ? 0 : (rooms.get(lane) ?? 0));

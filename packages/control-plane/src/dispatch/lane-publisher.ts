@@ -17,6 +17,8 @@ export class LanePublisher {
   readonly #patienceMs: number;
   /** Lanes whose last offers are still on their way. */
   readonly #underWay = new Set<string>();
+  /** Models by lane, of lanes that offers were sent to. */
+  #used = new Map<string, string>();
 
   constructor(params: {
     publisher: OfferPublisher;
@@ -38,9 +40,17 @@ export class LanePublisher {
     return new Set([...this.#underWay, ...failing.map(({ lane }) => lane)]);
   }
 
+  /** Lanes with their models that offers were sent to since the last call. */
+  takeUsed(): ReadonlyMap<string, string> {
+    const used = this.#used;
+    this.#used = new Map();
+    return used;
+  }
+
   /** @throws the transport's error where it has no lanes; a lane that fails is the lane's own trouble. */
   async publish(offers: readonly Offer[]): Promise<void> {
     if (this.#publisher.lanes === undefined) return await this.#publish(offers);
+    for (const { lane, model } of offers) this.#used.set(lane, model);
     const sends = [...Map.groupBy(offers, ({ lane }) => lane)].map(([lane, group]) =>
       this.#send(lane, group),
     );

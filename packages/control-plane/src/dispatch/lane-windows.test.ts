@@ -10,6 +10,8 @@ const lane = (fields: Partial<LaneBacklog> = {}): LaneBacklog => ({
   readyShards: 100,
   offeredShards: 0,
   leasedShards: 0,
+  pausedShards: 0,
+  budgetShards: 0,
   readyItems: 25_600,
   ...fields,
 });

@@ -4,8 +4,18 @@ import type { JobRecord } from '../ports/records.js';
 import { reportOf } from '../use-cases-fixture.js';
 import { type QueueFacts, waitingReasons } from './job-queue.js';
 
+const NOW_MS = Date.parse('2026-11-28T12:00:00Z');
+
 const job = (fields: Partial<JobRecord> = {}): JobRecord =>
-  ({ id: 'job_1', state: 'queued', models: ['m'], pausedAtMs: null, ...fields }) as JobRecord;
+  ({
+    id: 'job_1',
+    state: 'queued',
+    models: ['m'],
+    pausedAtMs: null,
+    problem: null,
+    createdAtMs: 1,
+    ...fields,
+  }) as JobRecord;
 
 const ahead = (fields: Partial<QueuePosition> = {}): QueuePosition => ({
   jobsAhead: 0,
@@ -29,6 +39,8 @@ const runner = (fields: object = {}) => ({ ...reportOf('r'), engines: [engine(tr
 
 const reasons = (facts: Partial<QueueFacts> = {}, fields: Partial<JobRecord> = {}) =>
   waitingReasons(job(fields), {
+    nowMs: NOW_MS,
+    lanes: [],
     runners: [runner()],
     transport: { state: 'up', reason: null },
     runningItems: 0,
@@ -105,5 +117,67 @@ describe('a job that waits says why', () => {
     expect(running({ idleMs: 90_001, settleIntervalMs: 30_000 })).toEqual(['stalled']);
     expect(codes({ idleMs: 61_000 })).toEqual(['stalled']);
     expect(codes({ idleMs: 61_000, runners: [runner({ free_slots: 0 })] })).toEqual(['runners_busy']);
+  });
+
+  it('what failed about it: planning, finalizing; and that it is being stopped or finalized', () => {
+    const problem = { message: 'the object is gone', sinceMs: NOW_MS - 60_000, tries: 4, ownTries: 4 };
+    const failed = (state: 'validating' | 'finalizing', code: 'plan_failed' | 'finalize_failed') =>
+      reasons({}, { state, problem: { ...problem, code } });
+    expect(failed('finalizing', 'finalize_failed')).toEqual([
+      {
+        code: 'finalize_failed',
+        message: 'Writing the files of the job failed 4 times: the object is gone. It is tried again.',
+        since: '2026-11-28T11:59:00.000Z',
+      },
+    ]);
+    expect(failed('validating', 'plan_failed')).toMatchObject([
+      { code: 'plan_failed', since: '2026-11-28T11:59:00.000Z' },
+    ]);
+    expect(codes({}, { state: 'finalizing', finalizingAtMs: 1 })).toEqual(['finalizing']);
+    expect(codes({}, { state: 'cancelling', cancellingAtMs: 1 })).toEqual(['stopping']);
+  });
+
+  it('its lane takes no offers, while those of other models do', () => {
+    const lanes = [{ model: 'm', reason: 'its topic cannot be made', sinceMs: NOW_MS - 5_000 }];
+    expect(reasons({ lanes })).toMatchObject([
+      {
+        code: 'transport_down',
+        message: expect.stringContaining('its topic cannot be made'),
+        since: '2026-11-28T11:59:55.000Z',
+      },
+    ]);
+    expect(codes({ lanes, runners: [runner({ models: ['other'] })] }, { models: ['other'] })).toEqual([]);
+  });
+
+  it('an engine has nothing in hand and says why, whether or not it counts as healthy', () => {
+    const paused = runner({ engines: [engine(true, 'it asked for a pause of an hour')] });
+    expect(reasons({ runners: [paused] })).toMatchObject([
+      { code: 'engine_unavailable', message: expect.stringContaining('a pause of an hour') },
+    ]);
+  });
+
+  it('a better reason does not hide that it has stalled', () => {
+    expect(codes({ runners: [], idleMs: 61_000 })).toEqual(['no_runner_for_model', 'stalled']);
+    expect(codes({ runners: [runner({ engines: [engine(false)] })], idleMs: 61_000 })).toEqual([
+      'engine_unavailable',
+      'stalled',
+    ]);
+  });
+
+  it('its project has used up its budget', () => {
+    const limits = { requestsPerMinute: null, maxRunningJobs: 2, maxQueuedTokens: null };
+    expect(codes({ budget: { budget: 'running_jobs', limits } })).toEqual(['budget']);
+  });
+
+  it('every reason has its time', () => {
+    const facts: Partial<QueueFacts>[] = [
+      { runners: [] },
+      { transport: { state: 'down', reason: 'away' } },
+      { runners: [runner({ free_slots: 0 })] },
+      { ahead: ahead({ jobsAhead: 1 }) },
+      { idleMs: 1e6 },
+    ];
+    for (const each of facts)
+      expect(reasons(each).map(({ since }) => typeof since)).not.toContain('undefined');
   });
 });

@@ -1,5 +1,5 @@
 import { isTerminal, toJobStatus } from '@batch-infer/contracts';
-import type { BatchExtension, Job } from '@batch-infer/contracts/native';
+import type { BatchExtension, Job, WaitingReason } from '@batch-infer/contracts/native';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import { type JobWebhookView, WEBHOOK_EVENT_TYPES } from '@batch-infer/contracts/webhooks';
 import type { OfferPublisher } from '@batch-infer/transport';
@@ -8,12 +8,17 @@ import { isUploadedFile } from '../files/files.js';
 import type { Clock } from '../ports/clock.js';
 import { isOfLane } from '../ports/lanes.js';
 import type { JobActivity, Ledger, QueuePosition } from '../ports/ledger.js';
+import type { StoredLaneProblem } from '../ports/offer-lanes.js';
 import type { JobRecord } from '../ports/records.js';
 import { CLOCK, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
 import { isPaused, type QueueFacts, waitingReasons } from './job-queue.js';
 
 /** The rate of a running job is measured over this. */
 const ACTIVITY_WINDOW_MS = 30_000;
+/** How long lanes' problems are kept before they are read again, and how old those of other processes may be. */
+const LANES_KEPT_MS = 2_000;
+const LANE_PROBLEM_MS = 60_000;
+const LANE_PROBLEMS_MAX = 1_000;
 /** A runner that was not heard of for longer does not count as serving. */
 export const RUNNER_SEEN_MS = 30_000;
 
@@ -33,6 +38,8 @@ export class JobViews {
   readonly #ledger: Ledger;
   readonly #clock: Clock;
   readonly #publisher: OfferPublisher;
+  #lanes: readonly StoredLaneProblem[] = [];
+  #lanesReadMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -87,7 +94,7 @@ export class JobViews {
       progress: progressOf({ job, activity, left, nowMs, ahead, runners }),
       queue: ended
         ? { position: null, waiting_for: [] }
-        : this.#queue({ job, activity, runners, nowMs, ahead }, budget),
+        : await this.#queue({ job, activity, runners, nowMs, ahead }, budget),
       usage: {
         input_tokens: job.usage.inputTokens,
         cached_input_tokens: job.usage.cachedInputTokens,
@@ -121,24 +128,65 @@ export class JobViews {
     return waiting_for.length === 0 ? {} : { x_batch_infer: { waiting_for } };
   }
 
+  /**
+   * Why each of these jobs waits, as their views say it, without their place in the queue: for whoever looks at many.
+   * @param busyModels models of which shards run now: a job that waits for one of them waits for its turn
+   */
+  async waitingReasons(
+    jobs: readonly JobRecord[],
+    { runners, busyModels }: { runners: readonly RunnerReport[]; busyModels: ReadonlySet<string> },
+  ): Promise<{ job: JobRecord; reasons: WaitingReason[] }[]> {
+    const nowMs = this.#clock.nowMs();
+    const found: { job: JobRecord; reasons: WaitingReason[] }[] = [];
+    for (const job of jobs) {
+      const activity = await this.#ledger.jobActivity({ jobId: job.id, nowMs, windowMs: ACTIVITY_WINDOW_MS });
+      const otherProjects = job.models.some((model) => busyModels.has(model)) ? 1 : 0;
+      const ahead = { jobsAhead: 0, itemsAhead: 0, otherProjects, heldItems: 0, maxRunningItems: null };
+      const { waiting_for } = await this.#queue({ job, activity, runners, nowMs, ahead }, null);
+      found.push({ job, reasons: waiting_for });
+    }
+    return found;
+  }
+
   async #runners(): Promise<RunnerReport[]> {
     const runners = await this.#ledger.listRunners({ seenAfterMs: this.#clock.nowMs() - RUNNER_SEEN_MS });
     return runners.map(({ report }) => report);
   }
 
-  #queue(facts: ProgressFacts, budget: NonNullable<QueueFacts['budget']> | null): Job['queue'] {
+  /** Lanes with a problem, as this process or another one that publishes met it; looked up again after some seconds. */
+  async #laneProblems(nowMs: number): Promise<QueueFacts['lanes']> {
+    const { lanes } = this.#publisher;
+    if (lanes === undefined) return [];
+    if (nowMs - this.#lanesReadMs >= LANES_KEPT_MS) {
+      this.#lanesReadMs = nowMs;
+      this.#lanes = await this.#ledger.listLaneProblems({
+        seenAfterMs: nowMs - LANE_PROBLEM_MS,
+        limit: LANE_PROBLEMS_MAX,
+      });
+    }
+    return [...lanes.problems(), ...this.#lanes];
+  }
+
+  async #queue(
+    facts: ProgressFacts,
+    budget: NonNullable<QueueFacts['budget']> | null,
+  ): Promise<Job['queue']> {
     const { job, activity, runners, nowMs, ahead } = facts;
     const begunAtMs = Math.max(
       job.queuedAtMs ?? 0,
       job.startedAtMs ?? 0,
       activity.lastSettledAtMs ?? 0,
       activity.oldestLeaseAtMs ?? 0,
+      // A job that was never queued waits since it was made.
+      job.queuedAtMs === null ? job.createdAtMs : 0,
     );
     return {
       position: ahead === null ? null : ahead.jobsAhead + 1,
       waiting_for: waitingReasons(job, {
+        nowMs,
         runners,
         transport: this.#publisher.health(),
+        lanes: await this.#laneProblems(nowMs),
         runningItems: activity.runningItems,
         ahead,
         budget,

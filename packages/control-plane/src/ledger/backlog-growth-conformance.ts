@@ -89,10 +89,11 @@ export function backlogGrowthConformance(
       await ledger.takeOffers({ staleBeforeMs: 0, limit: 32, nowMs });
       await ledger.takeOffers({ staleBeforeMs: 0, limit: 32, nowMs, models: ['model-a'] });
       await ledger.backlog({ models: ['model-a'] });
-      await ledger.backlog();
+      await ledger.backlog({ models: ['model-a'], others: 'other' });
       await ledger.listUnplanned({ createdBeforeMs: nowMs + 1e9, small: true, limit: 16, nowMs });
       await ledger.listExpired({ nowMs: nowMs + 1e12, limit: 100 });
-      await ledger.listSilent({ sinceMs: nowMs + 1e9, limit: 100 });
+      await ledger.listSilent({ sinceMs: nowMs + 1e9, perProject: 5, limit: 100 });
+      await ledger.countOpenJobs();
       await ledger.claimFinalization({ owner: 'one', claimMs: 1_000, nowMs });
       await ledger.jobActivity({ jobId: job.id, nowMs, windowMs: 1_000 });
       await ledger.queuePosition({ jobId: job.id });

@@ -5,6 +5,7 @@ import type { Database } from './dialect.js';
 import { NO_USAGE } from './job-rules.js';
 import { toJobRecord } from './rows.js';
 import { priorityRank } from './schema.js';
+import { OPEN_STATES } from './states.js';
 
 /** How jobs get on: what readers of a job that has not ended are told. */
 
@@ -141,28 +142,71 @@ async function projectCap(
   return { heldItems: held?.items ?? 0, maxRunningItems };
 }
 
+/** When a job last went on: from one state to the next. Segments are looked at apart. */
+const wentOnAt = sql<number>`coalesce(job.finalizing_at, job.cancelling_at, job.started_at, job.queued_at, job.created_at)`;
+
 export async function listSilent(
   { db }: Database,
-  { sinceMs, limit }: Parameters<Ledger['listSilent']>[0],
+  { sinceMs, perProject, limit }: Parameters<Ledger['listSilent']>[0],
 ): Promise<JobRecord[]> {
-  const rows = await db
+  const silent = db
     .selectFrom('job')
-    .selectAll('job')
-    .where('job.state', '=', 'running')
-    .where('job.paused_at', 'is', null)
-    .where('job.started_at', '<', sinceMs)
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('segment')
-            .select('segment.job_id')
-            .whereRef('segment.job_id', '=', 'job.id')
-            .where('segment.settled_at', '>=', sinceMs),
-        ),
-      ),
+    .select(['job.id', wentOnAt.as('went_on_at')])
+    .select(({ fn }) =>
+      fn
+        .agg<number>('row_number')
+        .over((over) => over.partitionBy(['job.project_id', 'job.state']).orderBy(wentOnAt).orderBy('job.id'))
+        .as('place'),
     )
-    .orderBy('job.started_at')
+    .where('job.state', 'in', OPEN_STATES)
+    .where('job.held_back', 'is', null)
+    .where('job.paused_at', 'is', null)
+    .where(wentOnAt, '<', sinceMs)
+    .where(({ or, eb, not, exists, selectFrom }) =>
+      or([
+        eb('job.state', '!=', 'running'),
+        not(
+          exists(
+            selectFrom('segment')
+              .select('segment.job_id')
+              .whereRef('segment.job_id', '=', 'job.id')
+              .where('segment.settled_at', '>=', sinceMs),
+          ),
+        ),
+      ]),
+    );
+  const rows = await db
+    .selectFrom(silent.as('silent'))
+    .innerJoin('job', 'job.id', 'silent.id')
+    .selectAll('job')
+    .where('silent.place', '<=', perProject)
+    .orderBy('silent.went_on_at')
     .limit(limit)
     .execute();
   return rows.map(toJobRecord);
 }
+
+export async function countOpenJobs({ db }: Database): ReturnType<Ledger['countOpenJobs']> {
+  const rows = await db
+    .selectFrom('job')
+    .select([
+      'state',
+      isTrue('paused_at is not null').as('paused'),
+      isTrue('held_back is not null').as('held'),
+    ])
+    .select(({ fn }) => [
+      fn.countAll<number>().as('jobs'),
+      fn.min<number>(sql`coalesce(paused_at, queued_at, created_at)`).as('since'),
+    ])
+    .where('state', 'in', OPEN_STATES)
+    .groupBy(['state', 'paused', 'held'])
+    .execute();
+  return rows.map(({ state, paused, held, jobs, since }) => {
+    const canBeHeld = state === 'queued' || state === 'running';
+    const isPaused = paused === 1 && (canBeHeld || state === 'validating');
+    const wait = isPaused ? 'paused' : held === 1 && canBeHeld ? 'budget' : null;
+    return { state, wait, jobs, sinceMs: since };
+  });
+}
+
+const isTrue = (condition: string) => sql<number>`case when ${sql.raw(condition)} then 1 else 0 end`;

@@ -156,18 +156,32 @@ export function readsConformance(world: () => LedgerWorld): void {
       expect(await position()).toMatchObject({ heldItems: 6, maxRunningItems: 8 });
     });
 
-    it('names running jobs of which nothing was heard', async () => {
+    it('names jobs of every state of which nothing was heard, some of each project', async () => {
       const { ledger } = world();
       const silent = await world().job({ shards: [2] });
       const busy = await world().job({ shards: [2] });
-      await world().job({ shards: [2] });
+      const queued = await world().job({ shards: [2] });
+      const unplanned = await world().job({ shards: [2], isPlanned: false });
+      const paused = await world().job({ shards: [2] });
+      const { project } = world();
+      await ledger.setPaused({ projectId: project, id: paused.id, paused: true, nowMs: world().nowMs });
       await world().claimNext(silent);
       const lease = await world().claimNext(busy);
       world().nowMs += 60_000;
       await world().settle(lease, [0]);
-      const listed = await ledger.listSilent({ sinceMs: world().nowMs, limit: 10 });
-      expect(listed.map(({ id }) => id)).toEqual([silent.id]);
-      expect(await ledger.listSilent({ sinceMs: world().nowMs - 60_000, limit: 10 })).toEqual([]);
+      for (let index = 0; index < 4; index += 1) await world().job({ shards: [2], projectId: 'proj_two' });
+      const silentJobs = async (sinceMs: number) =>
+        (await ledger.listSilent({ sinceMs, perProject: 3, limit: 10 })).map((job) => job.id);
+      const expected = [silent.id, queued.id, unplanned.id].toSorted();
+      expect((await silentJobs(world().nowMs)).toSorted()).toEqual(expected);
+      expect(await silentJobs(world().nowMs - 60_000)).toEqual([]);
+      expect(await silentJobs(world().nowMs + 1)).toHaveLength(3 + 1 + 3);
+      expect(await ledger.countOpenJobs()).toContainEqual({
+        state: 'queued',
+        wait: 'paused',
+        jobs: 1,
+        sinceMs: world().nowMs - 60_000,
+      });
     });
 
     it('is summed up by lane', async () => {
@@ -189,6 +203,8 @@ export function readsConformance(world: () => LedgerWorld): void {
           offeredShards: 1,
           leasedShards: 0,
           readyItems: 1,
+          pausedShards: 0,
+          budgetShards: 0,
         },
         {
           model: 'model-a',
@@ -197,6 +213,8 @@ export function readsConformance(world: () => LedgerWorld): void {
           offeredShards: 1,
           leasedShards: 1,
           readyItems: 6,
+          pausedShards: 0,
+          budgetShards: 0,
         },
       ]);
     });

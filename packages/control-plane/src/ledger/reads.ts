@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { LaneBacklog, Ledger } from '../ports/ledger.js';
 import type { SegmentRecord, ShardRecord } from '../ports/records.js';
 import type { Database } from './dialect.js';
@@ -76,22 +77,44 @@ export async function countOrdinals(
 
 export async function backlog(
   { db }: Database,
-  { models }: NonNullable<Parameters<Ledger['backlog']>[0]> = {},
+  { models, others }: NonNullable<Parameters<Ledger['backlog']>[0]> = {},
 ): Promise<LaneBacklog[]> {
-  if (models?.length === 0) return [];
-  const rows = await db
+  if (models?.length === 0 && others === undefined) return [];
+  const named = models ?? [];
+  const folds = others !== undefined;
+  const model = !folds
+    ? sql<string>`shard.model`
+    : named.length === 0
+      ? sql<string>`${sql.lit(others)}`
+      : sql<string>`case when shard.model in (${sql.join(named)}) then shard.model else ${sql.lit(others)} end`;
+  const hold = sql<string>`case when job.paused_at is not null then 'paused'
+    when job.held_back is not null then 'budget' else 'none' end`;
+  const counted = db
     .selectFrom('shard')
+    .innerJoin('job', 'job.id', 'shard.job_id')
+    .select([
+      model.as('model'),
+      hold.as('hold'),
+      'shard.priority_rank',
+      'shard.state',
+      'shard.offered_at',
+      'shard.items',
+      'shard.done_items',
+    ])
+    .where('shard.state', 'in', [...CLAIMABLE, 'leased'])
+    .$if(models !== undefined && !folds, (query) => query.where('shard.model', 'in', named));
+  const rows = await db
+    .selectFrom(counted.as('counted'))
     .select((expression) => [
       'model',
       'priority_rank',
       'state',
+      'hold',
       expression.fn.countAll<number>().as('shards'),
       expression.fn.count<number>('offered_at').as('offered'),
       expression.fn.sum<number>(expression('items', '-', expression.ref('done_items'))).as('items'),
     ])
-    .where('state', 'in', [...CLAIMABLE, 'leased'])
-    .$if(models !== undefined, (query) => query.where('model', 'in', models ?? []))
-    .groupBy(['model', 'priority_rank', 'state'])
+    .groupBy(['model', 'priority_rank', 'state', 'hold'])
     .execute();
   const lanes = new Map<string, { -readonly [Key in keyof LaneBacklog]: LaneBacklog[Key] }>();
   for (const row of rows) {
@@ -104,12 +127,19 @@ export async function backlog(
       offeredShards: 0,
       leasedShards: 0,
       readyItems: 0,
+      pausedShards: 0,
+      budgetShards: 0,
     };
     if (row.state === 'leased') lane.leasedShards += row.shards;
     else {
-      lane.readyShards += row.shards;
+      // An offer that was made before the job was held stands all the same.
       lane.offeredShards += row.offered;
-      lane.readyItems += row.items;
+      if (row.hold === 'paused') lane.pausedShards += row.shards;
+      else if (row.hold === 'budget') lane.budgetShards += row.shards;
+      else {
+        lane.readyShards += row.shards;
+        lane.readyItems += row.items;
+      }
     }
     lanes.set(key, lane);
   }

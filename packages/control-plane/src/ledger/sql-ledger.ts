@@ -17,7 +17,7 @@ import { takeOffers, withdrawOffers } from './offers.js';
 import { forgiveOutage, lastAliveMs, markAlive } from './outages.js';
 import { pauseLedger } from './pausing.js';
 import type { ConnectionLimits } from './postgres-connections.js';
-import { jobActivity, listSilent, queuePosition } from './progress.js';
+import { countOpenJobs, jobActivity, listSilent, queuePosition } from './progress.js';
 import { projectLimitsLedger } from './project-limits.js';
 import { backlog, countOrdinals, listSegments, listSegmentsByOrdinal, listShards } from './reads.js';
 import { retryJob } from './retry.js';
@@ -74,6 +74,7 @@ export function sqlLedger(database: Database, clock: Clock): Ledger {
     jobActivity: (params) => jobActivity(database, params),
     queuePosition: (params) => queuePosition(database, params),
     listSilent: (params) => listSilent(database, params),
+    countOpenJobs: () => countOpenJobs(database),
 
     stopJob: (params) => stopJob(database, params),
     retryJob: (params) => retryJob(database, params),

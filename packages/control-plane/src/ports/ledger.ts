@@ -151,8 +151,15 @@ export interface Ledger
   jobActivity(params: { jobId: string; nowMs: number; windowMs: number }): Promise<JobActivity>;
   /** What stands before a job in its lanes. */
   queuePosition(params: { jobId: string }): Promise<QueuePosition>;
-  /** Running jobs that are not paused, began before `sinceMs` and have settled nothing since; the oldest first. */
-  listSilent(params: { sinceMs: number; limit: number }): Promise<JobRecord[]>;
+  /**
+   * Jobs that have not ended, that neither are paused nor wait for a budget, and that have not gone on since `sinceMs`: no
+   * new state, and while they run no settle. Of each project and state the `perProject` that wait longest.
+   */
+  listSilent(params: { sinceMs: number; perProject: number; limit: number }): Promise<JobRecord[]>;
+  /** Jobs that have not ended, by state and by whether they are held; `sinceMs`: since when the first of them waits. */
+  countOpenJobs(): Promise<
+    { state: JobState; wait: 'paused' | 'budget' | null; jobs: number; sinceMs: number }[]
+  >;
 
   /**
    * Cancel or expire: `queued|running|validating` → `cancelling` (or `finalizing` at once when nothing is leased). No
@@ -322,8 +329,11 @@ export interface Ledger
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
   /** Drops idempotency rows older than their time. */
   forgetIdempotency(params: { explicitBeforeMs: number; implicitBeforeMs: number }): Promise<void>;
-  /** Ready and leased shards, by lane; with `models` only of their lanes. */
-  backlog(params?: { models?: readonly string[] }): Promise<LaneBacklog[]>;
+  /**
+   * Ready and leased shards, by lane; with `models` only of their lanes, and with `others` those of all other models
+   * together, under that name.
+   */
+  backlog(params?: { models?: readonly string[]; others?: string }): Promise<LaneBacklog[]>;
 }
 
 export interface RenewedLease {
@@ -342,6 +352,9 @@ export interface LaneBacklog {
   readonly offeredShards: number;
   readonly leasedShards: number;
   readonly readyItems: number;
+  /** Shards that could be ready, but for a pause or a budget; no part of the ready ones. */
+  readonly pausedShards: number;
+  readonly budgetShards: number;
 }
 
 /** The shards of one job that may be offered now. */

@@ -72,13 +72,37 @@ export class Metrics {
   });
   readonly shards = new Gauge({
     name: 'batch_infer_shards',
-    help: 'Shards of jobs that have not ended, by lane and state.',
+    help: 'Shards of jobs that have not ended, by lane and state: ready, leased, and those kept back by a pause or a budget. Models that no runner serves are "other".',
     labelNames: ['model', 'priority', 'state'],
+    registers: [this.registry],
+  });
+  readonly jobs = new Gauge({
+    name: 'batch_infer_jobs',
+    help: 'Jobs that have not ended, by state.',
+    labelNames: ['state'],
+    registers: [this.registry],
+  });
+  readonly jobsWaiting = new Gauge({
+    name: 'batch_infer_jobs_waiting',
+    help: 'Jobs that wait, by reason; one with several reasons counts for each. All that are paused or wait for a budget; of the others those that have not gone on for ten seconds, some of each project.',
+    labelNames: ['reason'],
+    registers: [this.registry],
+  });
+  readonly jobsOldestWaiting = new Gauge({
+    name: 'batch_infer_job_oldest_waiting_seconds',
+    help: 'For how long the job that waits longest for this reason does; 0 when none waits.',
+    labelNames: ['reason'],
+    registers: [this.registry],
+  });
+  readonly modelRunners = new Gauge({
+    name: 'batch_infer_model_runners',
+    help: 'Live runners that serve the model; 0 for some models that have work and no runner.',
+    labelNames: ['model'],
     registers: [this.registry],
   });
   readonly jobsStalled = new Gauge({
     name: 'batch_infer_job_stalled',
-    help: 'Running jobs of which no item has ended for a minute, and for three times as long as is usual for them.',
+    help: 'Jobs that something keeps from going on: no item has ended for a minute and for three times as long as is usual, or planning or finalizing fails or takes five minutes.',
     registers: [this.registry],
   });
   readonly ledgerUp = new Gauge({

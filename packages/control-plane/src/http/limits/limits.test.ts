@@ -114,7 +114,7 @@ describe('jobs at a time', () => {
     expect(await jobOf(second)).toMatchObject({
       status: 'queued',
       queue: {
-        waiting_for: [{ code: 'waiting_for_turn', message: expect.stringContaining('1 at a time') }],
+        waiting_for: [{ code: 'budget', message: expect.stringContaining('1 at a time') }],
       },
     });
     expect(await offered()).toEqual([first, plain]);
@@ -140,7 +140,7 @@ it('queued tokens let a small job pass a large one', async () => {
   const small = await create(2);
   expect(await offered()).toEqual([running, small]);
   expect((await jobOf(large)).queue.waiting_for).toMatchObject([
-    { code: 'waiting_for_turn', message: expect.stringContaining('2000 tokens') },
+    { code: 'budget', message: expect.stringContaining('2000 tokens') },
   ]);
   await api.runAll();
   expect(await jobOf(large)).toMatchObject({ status: 'succeeded' });

@@ -266,6 +266,7 @@ describe('watching a job', () => {
       {
         code: 'no_runner_for_model',
         message: expect.stringContaining('No runner serves "m". No runner is connected.'),
+        since: expect.stringMatching(/^\d{4}-.*Z$/),
       },
     ]);
     await api.saveRunner(['other']);
