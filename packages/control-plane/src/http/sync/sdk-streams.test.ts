@@ -69,22 +69,37 @@ const tool = {
   function: { name: 'add', parameters: { type: 'object' }, parse: JSON.parse, description: '' },
 } as const;
 
-/** A fetch that lets the engine answer once the first try is over, and notes what the tries said of themselves. */
-function retryFetch(answer: object) {
+/**
+ * A fetch whose first try ends without an answer, since the server or the client stops waiting when the job is there;
+ * the engine answers afterwards. It notes what the tries said of themselves.
+ */
+function retryFetch(answer: object, stopsWaiting: 'server' | 'client', jobs: number) {
   const retries: (string | null)[] = [];
+  const firstTry = async (...[input, init]: Parameters<typeof fetch>): Promise<Response> => {
+    const headers = new Headers(init?.headers);
+    if (stopsWaiting === 'server') {
+      headers.set('x-batch-infer-wait-ms', '150');
+      return fetch(input, { ...init, headers });
+    }
+    const abort = new AbortController();
+    const call = fetch(input, { ...init, signal: abort.signal });
+    await expect.poll(() => world.jobIds()).toHaveLength(jobs);
+    abort.abort();
+    return call;
+  };
   return {
     retries,
     fetch: async (...[input, init]: Parameters<typeof fetch>) => {
       retries.push(new Headers(init?.headers).get('x-stainless-retry-count'));
+      if (retries.length > 1) return fetch(input, init);
       try {
-        return await fetch(input, init);
+        return await firstTry(input, init);
       } finally {
         world.say = () => good(answer);
       }
     },
   };
 }
-const soon = { 'x-batch-infer-wait-ms': '150' };
 
 /** Serves a stream that begins before there is an answer, as a request that takes long gets one. */
 async function serveLate(path: keyof typeof STREAMS, answer: Promise<ItemAnswer>): Promise<string> {
@@ -227,15 +242,15 @@ describe.each<[string, typeof OpenAI]>([
   it('finds its job again by itself, streamed or not, whether we gave up waiting or it did', async () => {
     const answer = chat({ content: 'forty-two' });
     const stream = { model: 'm', messages, stream: true } as const;
-    const ways: [object, (sdk: OpenAI) => Promise<unknown>][] = [
-      [{ defaultHeaders: soon }, (sdk) => sdk.chat.completions.create({ model: 'm', messages })],
-      [{ defaultHeaders: soon }, (sdk) => sdk.chat.completions.create(stream)],
-      [{ timeout: 300 }, (sdk) => sdk.completions.create({ model: 'm', prompt: 'question' })],
+    const ways: ['server' | 'client', (sdk: OpenAI) => Promise<unknown>][] = [
+      ['server', (sdk) => sdk.chat.completions.create({ model: 'm', messages })],
+      ['server', (sdk) => sdk.chat.completions.create(stream)],
+      ['client', (sdk) => sdk.completions.create({ model: 'm', prompt: 'question' })],
     ];
-    for (const [index, [options, call]] of ways.entries()) {
+    for (const [index, [stopsWaiting, call]] of ways.entries()) {
       world.say = () => null;
-      const { fetch, retries } = retryFetch(answer);
-      await call(client({ ...options, fetch, maxRetries: 2 }));
+      const { fetch, retries } = retryFetch(answer, stopsWaiting, index + 1);
+      await call(client({ fetch, maxRetries: 2 }));
       expect(retries.slice(0, 2)).toEqual(['0', '1']);
       expect(await world.jobIds()).toHaveLength(index + 1);
     }
@@ -289,15 +304,15 @@ describe.each<[string, typeof Anthropic]>([
   });
 
   it('finds its job again by itself, streamed or not, whether we gave up waiting or it did', async () => {
-    const ways: [object, (sdk: Anthropic) => Promise<unknown>][] = [
-      [{ defaultHeaders: soon }, (sdk) => sdk.messages.create(asked)],
-      [{ defaultHeaders: soon }, (sdk) => sdk.messages.stream({ ...asked, max_tokens: 17 }).finalMessage()],
-      [{ timeout: 300 }, (sdk) => sdk.messages.create({ ...asked, max_tokens: 18 })],
+    const ways: ['server' | 'client', (sdk: Anthropic) => Promise<unknown>][] = [
+      ['server', (sdk) => sdk.messages.create(asked)],
+      ['server', (sdk) => sdk.messages.stream({ ...asked, max_tokens: 17 }).finalMessage()],
+      ['client', (sdk) => sdk.messages.create({ ...asked, max_tokens: 18 })],
     ];
-    for (const [index, [options, call]] of ways.entries()) {
+    for (const [index, [stopsWaiting, call]] of ways.entries()) {
       world.say = () => null;
-      const { fetch, retries } = retryFetch(MESSAGE);
-      await call(client({ ...options, fetch, maxRetries: 2 }));
+      const { fetch, retries } = retryFetch(MESSAGE, stopsWaiting, index + 1);
+      await call(client({ fetch, maxRetries: 2 }));
       expect(retries.slice(0, 2)).toEqual(['0', '1']);
       expect(await world.jobIds()).toHaveLength(index + 1);
     }
