@@ -102,11 +102,13 @@ export async function openTestApi(
   settings: Readonly<Record<string, string>> = {},
   /** Adds hooks behind the one that says whose request it is. */
   prepare: (fastify: FastifyInstance, ports: { ledger: Ledger; clock: Clock }) => void = () => undefined,
+  /** A PostgreSQL database instead of a SQLite file. */
+  databaseUrl: string | null = null,
 ): Promise<TestApi> {
   const folder = await mkdtemp(join(tmpdir(), 'batch-infer-api-'));
   let offsetMs = 0;
   const clock = { nowMs: () => Date.now() + offsetMs };
-  const ledger = await openLedger({ sqliteFile: join(folder, 'ledger.sqlite'), clock });
+  const ledger = await openLedger({ databaseUrl, sqliteFile: join(folder, 'ledger.sqlite'), clock });
   await ledger.migrate();
   const blobs = await openFolderBlobs(join(folder, 'blobs'));
   const signals = new Signals();

@@ -116,6 +116,22 @@ export function uploadsConformance(world: () => LedgerWorld): void {
       expect(await end({ ...upload, projectId: 'proj_two' }, 'cancelled')).toBeNull();
     });
 
+    it('answers a part that is sent again as before, also when it is completed', async () => {
+      const upload = await create();
+      const { part } = await add(upload, { key: 'one' });
+      await end(upload, 'completed', 'file-1');
+      expect((await add(upload, { key: 'one' })).added).toMatchObject({
+        outcome: 'replayed',
+        record: { id: part.id, uploadId: upload.id },
+      });
+      expect((await add(upload, { key: 'two' })).added).toEqual({ outcome: 'not_pending' });
+      expect((await add(upload, { key: 'one', bytes: 41 })).added).toEqual({ outcome: 'not_pending' });
+      const cancelled = await create();
+      await add(cancelled, { key: 'one' });
+      await end(cancelled, 'cancelled');
+      expect((await add(cancelled, { key: 'one' })).added).toEqual({ outcome: 'not_pending' });
+    });
+
     it('expires when its time is over, and only then', async () => {
       const upload = await create();
       const late = await create({ expiresAtMs: world().nowMs + 7_200_000 });

@@ -76,7 +76,7 @@ async function addPart(
     if (upload === null) return null;
     if (upload.state !== 'pending' || upload.expiresAtMs <= nowMs) {
       // Parts have no rows any more, but a part that is sent again, because its answer was lost, was taken.
-      const earlier = await findEarlier(session, idempotency, nowMs);
+      const earlier = upload.state === 'completed' ? await findEarlier(session, idempotency, nowMs) : null;
       if (earlier === null) return { outcome: 'not_pending' };
       const { recordId, createdAtMs } = earlier;
       return { outcome: 'replayed', record: { ...part, id: recordId, createdAtMs } };
