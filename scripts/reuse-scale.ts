@@ -36,7 +36,7 @@ const ledger = await openLedger({ sqliteFile: join(folder, 'ledger.sqlite'), clo
 await ledger.migrate();
 const blobs = await openFolderBlobs(join(folder, 'blobs'));
 const signals = new Signals();
-const reader = new ItemReader(ledger, blobs);
+const reader = new ItemReader(ledger, blobs, clock);
 const answers = new EarlierAnswers(ledger, blobs, clock, reader);
 const plans = new JobPlans(new WorkPlans(blobs), answers, blobs, clock, silentLogger());
 const tries = new JobTries(ledger, blobs, clock, signals, silentLogger());

@@ -13,7 +13,12 @@ const ROUNDS = 4;
 const CUTS = 200;
 const ITEMS = 3;
 
-type Request = Parameters<TestApi['fastify']['inject']>[0] & object;
+interface Request {
+  readonly method: 'POST' | 'DELETE';
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly payload?: string | object;
+}
 
 /** A route that writes, or what loops do: `prepare` is never cut, `work` is, and is then done again the same way. */
 interface Scenario<Prepared = string> {

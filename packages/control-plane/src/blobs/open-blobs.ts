@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Blobs } from '../ports/blobs.js';
 import { openFolderBlobs } from './fs.js';
+import { withResumingReads } from './resuming-reads.js';
 import { openS3Blobs } from './s3.js';
 
 /**
@@ -13,7 +14,9 @@ export async function openBlobs(settings: {
   readonly s3Endpoint: string | null;
 }): Promise<Blobs> {
   if (settings.blobsUrl === null) return openFolderBlobs(join(settings.dataDir, 'blobs'));
-  return openS3Blobs({ ...parseBlobsUrl(settings.blobsUrl), endpoint: settings.s3Endpoint });
+  return withResumingReads(
+    await openS3Blobs({ ...parseBlobsUrl(settings.blobsUrl), endpoint: settings.s3Endpoint }),
+  );
 }
 
 export function parseBlobsUrl(url: string): { bucket: string; prefix: string } {

@@ -87,7 +87,12 @@ describe('the finalizer', () => {
     const clock = { nowMs: () => api.nowMs() };
     const other = new Finalizer(
       api.ledger,
-      new OutputFiles(api.blobs, clock, { outputRetentionMs: null }, new ItemReader(api.ledger, api.blobs)),
+      new OutputFiles(
+        api.blobs,
+        clock,
+        { outputRetentionMs: null },
+        new ItemReader(api.ledger, api.blobs, clock),
+      ),
       clock,
       api.signals,
       new JobTries(api.ledger, api.blobs, clock, api.signals, silentLogger()),

@@ -10,12 +10,14 @@ import { Inject, Injectable } from '@nestjs/common';
 import { openIdTable } from '../finalize/id-table.js';
 import { openIndices, positionOf } from '../plan/positions.js';
 import { BlobDamagedError, type Blobs } from '../ports/blobs.js';
+import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
-import { BLOBS, LEDGER } from '../tokens.js';
+import { BLOBS, CLOCK, LEDGER } from '../tokens.js';
 import { readBytes } from './blob-bytes.js';
 import { readCustomIds } from './input-ids.js';
 import { sortedItems } from './sorted-items.js';
+import { TemporaryLease } from './temporary-lease.js';
 
 /** How an item ended: by a line of a segment, or never run. */
 export type EndedItem =
@@ -68,10 +70,12 @@ interface Load {
 export class ItemReader {
   readonly #ledger: Ledger;
   readonly #blobs: Blobs;
+  readonly #clock: Clock;
 
-  constructor(@Inject(LEDGER) ledger: Ledger, @Inject(BLOBS) blobs: Blobs) {
+  constructor(@Inject(LEDGER) ledger: Ledger, @Inject(BLOBS) blobs: Blobs, @Inject(CLOCK) clock: Clock) {
     this.#ledger = ledger;
     this.#blobs = blobs;
+    this.#clock = clock;
   }
 
   /**
@@ -83,7 +87,14 @@ export class ItemReader {
     const { job, signal } = params;
     const items = this.#byOrdinal(params);
     if (job.workBlobKey === undefined) return items;
-    return sortedItems({ blobs: this.#blobs, job, items, ...(signal === undefined ? {} : { signal }) });
+    const leaseOf = (key: string) => new TemporaryLease(this.#ledger, this.#clock, key);
+    return sortedItems({
+      blobs: this.#blobs,
+      job,
+      items,
+      leaseOf,
+      ...(signal === undefined ? {} : { signal }),
+    });
   }
 
   /** Ended items ordinal by ordinal, in input order inside each. */

@@ -5,6 +5,7 @@ import { newTemporaryBlobKey } from '../plan/work-file.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { JobRecord } from '../ports/records.js';
 import type { EndedItem } from './item-reader.js';
+import type { TemporaryLease } from './temporary-lease.js';
 
 /** Memory of one reader for items that wait for their place, and as much again at most. */
 const MEMORY_BYTES = 16 * 1_024 * 1_024;
@@ -17,23 +18,29 @@ export async function* sortedItems(params: {
   blobs: Blobs;
   job: JobRecord;
   items: AsyncIterable<readonly EndedItem[]>;
+  /** Keeps the temporary object while it is in use. */
+  leaseOf: (key: string) => TemporaryLease;
   signal?: AbortSignal;
 }): AsyncGenerator<EndedItem[]> {
-  const { blobs, job, items, signal } = params;
+  const { blobs, job, items, leaseOf, signal } = params;
   const key = newTemporaryBlobKey(job.projectId);
+  const lease = leaseOf(key);
   const sort = new ExternalSort({ blobs, key, memoryBytes: MEMORY_BYTES });
   try {
     for await (const batch of items) {
       signal?.throwIfAborted();
       for (const item of batch) await sort.add(item.index, encode(item));
+      if (sort.isSpilled) await lease.renew();
       yield [];
     }
     for await (const batch of sort.sorted()) {
       signal?.throwIfAborted();
+      if (sort.isSpilled) await lease.renew();
       yield batch.map((record) => decode(record.key, record.bytes));
     }
   } finally {
     await sort.dispose();
+    await lease.release();
   }
 }
 

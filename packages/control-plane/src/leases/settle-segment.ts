@@ -4,6 +4,7 @@ import type { SettleResponse } from '@batch-infer/contracts/runner-protocol';
 import { Inject, Injectable } from '@nestjs/common';
 import { ByteBudget } from '../byte-budget.js';
 import { DomainError } from '../errors.js';
+import { recordObjects } from '../files/record-objects.js';
 import { newSegmentBlobKey } from '../jobs/segment-key.js';
 import { positionOf } from '../plan/positions.js';
 import type { Blobs } from '../ports/blobs.js';
@@ -105,14 +106,22 @@ export class SettleSegment {
       throw new DomainError('invalid_request', 'The segment has no lines.');
     const told = refused.length === 0 ? {} : { refused: [...refused] };
     if (bytes === 0) return { accepted: 0, repeated: 0, shard_done: false, stop: false, ...told };
-    const settled = await this.#ledger.settle({
-      shardId: shard.id,
-      epoch: shard.epoch,
-      segment: { blobKey: key, bytes },
-      outcomes,
-      nowMs: this.#clock.nowMs(),
+    const nowMs = this.#clock.nowMs();
+    const settled = await recordObjects({
+      blobs: this.#blobs,
+      clock: this.#clock,
+      keys: [key],
+      storedAtMs: nowMs,
+      record: () =>
+        this.#ledger.settle({
+          shardId: shard.id,
+          epoch: shard.epoch,
+          segment: { blobKey: key, bytes },
+          outcomes,
+          nowMs,
+        }),
+      keeps: (answer) => answer.outcome === 'settled' && answer.accepted > 0,
     });
-    if (settled.outcome === 'lost' || settled.accepted === 0) await this.#discard(key);
     if (settled.outcome === 'lost') throw leaseLost(shard.id, shard.epoch);
     stopTimer();
     if (settled.accepted > 0) {
@@ -128,11 +137,6 @@ export class SettleSegment {
       stop: settled.stop,
       ...told,
     };
-  }
-
-  async #discard(key: string): Promise<void> {
-    // What cannot be deleted now is an orphan, and the orphan sweep finds it.
-    await this.#blobs.delete({ key }).catch(() => {});
   }
 
   #countItems(outcomes: readonly ItemOutcome[], shard: ShardRecord): void {

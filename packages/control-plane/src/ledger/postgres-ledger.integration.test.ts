@@ -40,6 +40,7 @@ const TABLES = [
   'reuse_index',
   'request_budget',
   'lane',
+  'temporary_blob',
 ];
 
 describe.runIf(serverUrl !== null)('with a real server', () => {

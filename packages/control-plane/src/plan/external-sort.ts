@@ -90,6 +90,11 @@ export class ExternalSort {
     yield* this.#merged();
   }
 
+  /** Whether there is a temporary object. */
+  get isSpilled(): boolean {
+    return this.#runs.length > 0;
+  }
+
   /** Deletes what is in the store; to be called whatever happened. */
   async dispose(): Promise<void> {
     this.#arena = Buffer.alloc(0);

@@ -64,7 +64,7 @@ describe('the lease of a shard in plan order', () => {
       if ((await cases.getJob(job)).state === 'finalizing') break;
     }
     expect(await cases.getJob(job)).toMatchObject({ state: 'finalizing', succeeded: 7, failed: 1 });
-    const reader = new ItemReader(cases.ledger, cases.blobs);
+    const reader = new ItemReader(cases.ledger, cases.blobs, cases.clock);
     const wanted = { succeeded: false, failed: true, cancelled: false, expired: false };
     const failed: unknown[] = [];
     for await (const items of reader.inInputOrder({ job: await cases.getJob(job), fromIndex: 0, wanted }))
