@@ -14,6 +14,7 @@ import {
   TALK_OPTIONS,
   WAIT_OPTIONS,
 } from '../settings/options.js';
+import { MEDIA_OPTIONS } from '../settings/server-options.js';
 import { Talk } from '../terminal/talk.js';
 
 export const command: CommandDefinition = {
@@ -29,6 +30,7 @@ export const command: CommandDefinition = {
     { flag: 'local', description: 'start server and runner for this one run' },
     ...ENGINE_OPTIONS,
     ...DATA_OPTIONS,
+    ...MEDIA_OPTIONS,
     { flag: 'verbose', description: 'with --local: show what server and runner say' },
   ],
   examples: [

@@ -4,8 +4,12 @@ import { formatLogLine } from '../local/log-line.js';
 import { PID_FILE_OPTION, tellPid, writePidFile } from '../local/pid-file.js';
 import { readyLine } from '../local/ready-line.js';
 import { LocalStack } from '../local/stack.js';
-import { DATA_OPTIONS, ENGINE_OPTIONS } from '../settings/options.js';
-import { LISTEN_OPTIONS } from '../settings/server-options.js';
+import { ENGINE_OPTIONS, type OptionSpec } from '../settings/options.js';
+import { RUNNER_ONLY_OPTIONS, SERVE_OPTIONS } from '../settings/server-options.js';
+
+/** All that its two parts take: what they advise in their messages must exist here. */
+const without = (specs: readonly OptionSpec[], flags: readonly string[]): OptionSpec[] =>
+  specs.filter(({ flag }) => !flags.includes(flag));
 
 export const command: CommandDefinition = {
   name: 'up',
@@ -15,10 +19,8 @@ export const command: CommandDefinition = {
     ...ENGINE_OPTIONS,
     { flag: 'model', value: 'NAME', repeatable: true, description: 'serve only this model (repeatable)' },
     { flag: 'demo-model', description: 'a small model on the CPU, from a checkout of batch-infer' },
-    ...DATA_OPTIONS,
-    ...LISTEN_OPTIONS,
-    { flag: 'public-url', value: 'URL', description: 'origin that clients reach it under' },
-    { flag: 'api-keys-file', value: 'FILE', description: 'API keys that are accepted' },
+    ...without(SERVE_OPTIONS, ['roles', 'log-level']),
+    ...without(RUNNER_ONLY_OPTIONS, ['server', 'model', 'kafka-brokers', 'api-key', 'log-level', 'verbose']),
     {
       flag: 'api-key',
       value: 'KEY',
