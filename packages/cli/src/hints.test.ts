@@ -73,7 +73,7 @@ describe('flags that texts name', () => {
           flagsIn(text.replace(/batch-infer (?:keys|status|results|validate)[^`']*/g, ''))
             .filter((flag) => flag !== 'server' && flag !== 'base-url')
             .filter((flag) => !has('up', flag) || !(has('serve', flag) || has('runner', flag)))
-            .map((flag) => `${file}: ${text.trim()}`),
+            .map((flag) => `${file}: --${flag} in ${text.trim()}`),
         );
       expect(wrong).toEqual([]);
     },

@@ -26,6 +26,17 @@ describe('where the client talks to', () => {
     expect(new BatchInfer({ baseUrl: 'http://other:1/prefix' }).baseUrl).toBe('http://other:1/prefix');
   });
 
+  it.each([
+    ['http://h:1/v1/v1', 'http://h:1'],
+    ['http://h:1//v1//', 'http://h:1'],
+    ['http://h:1/v1/chat/completions', 'http://h:1'],
+    ['http://h:1/prefix/v1/jobs/job_1', 'http://h:1/prefix'],
+    ['http://h:1/v1/team', 'http://h:1/v1/team'],
+    [' http://h:1?x=1 ', 'http://h:1'],
+  ])('finds the server in a base URL with too much: %s', (baseUrl, expected) => {
+    expect(new BatchInfer({ baseUrl }).baseUrl).toBe(expected);
+  });
+
   it('refuses a base URL that is none', () => {
     expect(() => new BatchInfer({ baseUrl: 'localhost:8080' })).toThrow(/http or https URL/);
   });
@@ -119,6 +130,24 @@ describe('errors', () => {
     await using server = await FakeServer.start(() => undefined);
     const client = new BatchInfer({ baseUrl: server.url, maxRetries: 0, timeoutMs: 30 });
     await expect(client.jobs.get('x')).rejects.toBeInstanceOf(TimeoutError);
+  });
+
+  it('gives up on an upload and on an answer that stop moving, and says so', async () => {
+    await using server = await FakeServer.start(({ method }, response) => {
+      // The upload is never read; the answer begins and never ends.
+      if (method === 'GET')
+        response.writeHead(200, { 'content-type': 'application/x-ndjson' }).write('{"index":0');
+    });
+    const client = new BatchInfer({ baseUrl: server.url, maxRetries: 0, timeoutMs: 50 });
+    const reading = async () => {
+      for await (const _result of client.jobs.attach('job_1').results());
+    };
+    const calls = [() => client.jobs.submitFile(new Blob(['{}\n'.repeat(10)]), { model: 'm' }), reading];
+    for (const call of calls)
+      await expect(call()).rejects.toMatchObject({
+        name: 'TimeoutError',
+        message: expect.stringContaining('nothing moved on it for 0.05 s'),
+      });
   });
 
   it('passes the reason of the caller who aborts', async () => {

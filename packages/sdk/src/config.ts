@@ -3,7 +3,7 @@ export const DEFAULT_BASE_URL = 'http://127.0.0.1:8080';
 
 /** What a client is made with; whatever is absent comes from the environment, where there is one. */
 export interface BatchInferOptions {
-  /** Origin of the server, with or without `/v1`. Default: `BATCH_INFER_BASE_URL`, else `http://127.0.0.1:8080`. */
+  /** Origin of the server, with or without `/v1` or a route behind it. Default: `BATCH_INFER_BASE_URL`, else `http://127.0.0.1:8080`. */
   readonly baseUrl?: string;
   /** Default: `BATCH_INFER_API_KEY`. A server without keys needs none. */
   readonly apiKey?: string;
@@ -36,10 +36,14 @@ export function resolveOptions(options: BatchInferOptions): ResolvedOptions {
   };
 }
 
+const VERSION_AND_ROUTE =
+  /(?:\/+v1)+(?:\/+(?:jobs|models|files|batches|chat\/completions|completions|embeddings|responses|messages)(?:\/.*)?)?$/;
+
 function normalizeBaseUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new TypeError(`baseUrl must be an http or https URL such as ${DEFAULT_BASE_URL}, not "${text}"`);
   }
-  return `${url.origin}${url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '')}`;
+  // Other clients want the version in it, and some the whole address of a route.
+  return `${url.origin}${url.pathname.replace(/\/+$/, '').replace(VERSION_AND_ROUTE, '')}`;
 }

@@ -161,7 +161,8 @@ export function translateFailure(
   if (context.signal?.aborted) return context.signal.reason;
   if (error instanceof BatchInferError) return error;
   if (context.watchdog.signal.aborted) {
-    const message = `${context.baseUrl} did not answer in time`;
+    const seconds = context.watchdog.limitMs / 1_000;
+    const message = `${context.baseUrl} did not answer in time: the connection is open, but nothing moved on it for ${seconds} s`;
     return new TimeoutError(message, { code: 'timeout', retryable: true, cause: error });
   }
   const message = `Cannot reach ${context.baseUrl}: ${reasonOf(error)}`;

@@ -1,11 +1,12 @@
 /** Aborts when nothing has happened for a while. Every sign of life starts the time anew. */
 export class Watchdog {
   readonly #controller = new AbortController();
-  readonly #limitMs: number;
+  /** How long nothing may happen. */
+  readonly limitMs: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(limitMs: number) {
-    this.#limitMs = limitMs;
+    this.limitMs = limitMs;
   }
 
   get signal(): AbortSignal {
@@ -15,8 +16,8 @@ export class Watchdog {
   /** Starts the time, or starts it anew. */
   start(): void {
     this.stop();
-    if (Number.isFinite(this.#limitMs)) {
-      this.#timer = setTimeout(() => this.#controller.abort(), Math.min(this.#limitMs, 2 ** 31 - 1));
+    if (Number.isFinite(this.limitMs)) {
+      this.#timer = setTimeout(() => this.#controller.abort(), Math.min(this.limitMs, 2 ** 31 - 1));
     }
   }
 
