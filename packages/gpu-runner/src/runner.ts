@@ -4,7 +4,7 @@ import type { OfferSubscriber } from '@batch-infer/transport';
 import { type Clock, monotonicClock, sleep } from './clock.js';
 import type { RunnerConfig } from './config.js';
 import { EngineFleet } from './engine/fleet.js';
-import { createLogger, type RunnerLogger } from './logger.js';
+import { createLogger, type RunnerLogger, reasonOf } from './logger.js';
 import { Dispatcher } from './loop/dispatcher.js';
 import { Feeder } from './loop/feeder.js';
 import { LeaseKeeper } from './loop/lease-keeper.js';
@@ -53,6 +53,7 @@ export interface RunnerDependencies {
 }
 
 const TICK_MS = 200;
+const RENEW_MS = 5_000;
 const ENGINE_DOWN_MS = 20_000;
 const SETTLE_AT_END_MS = 15_000;
 const SETTLE_AT_FAST_END_MS = 500;
@@ -136,7 +137,7 @@ class RunnerProcess implements Runner {
       random: this.#random,
       onChange: () => this.#dispatcher?.fill(),
       onFailing: (engine) => this.#dispatcher?.forgive(engine),
-      onModels: () => void this.#feeder?.serve(fleet.models),
+      onModels: () => this.#modelsChanged(fleet),
       onEngine: (engine) => void this.#feeder?.serve(engine.models),
       onLaunch: (command) => this.#dependencies.onLaunch?.(command),
     });
@@ -202,6 +203,15 @@ class RunnerProcess implements Runner {
     this.#leases?.abandon();
     await Promise.allSettled([this.#fleet?.close(this.#hurry.signal.aborted), this.#metrics?.close()]);
     await this.#server.close();
+  }
+
+  /** Tells the control plane at once, and takes offers of what the engines serve now. */
+  #modelsChanged(fleet: EngineFleet): void {
+    if (!this.#ready) return;
+    this.#feeder?.update(fleet.models).catch((error: unknown) => {
+      this.#logger.error({ reason: reasonOf(error) }, 'offers of the new models cannot be subscribed to');
+    });
+    void this.#leases?.renew(RENEW_MS);
   }
 
   #startSignal(): AbortSignal {
@@ -296,7 +306,8 @@ class RunnerProcess implements Runner {
       for (const run of leases.runs) {
         const serving = fleet.engines.filter((engine) => engine.serves(run.lease.model));
         const away =
-          serving.length > 0 && serving.every((engine) => engine.awayMs(run.lease.model) >= engineDownMs);
+          // What no engine serves any more is others' work.
+          serving.every((engine) => engine.awayMs(run.lease.model) >= engineDownMs);
         if (away && run.phase === 'open') void leases.end(run, 'engine_down');
       }
       this.#feeder?.check();

@@ -1,6 +1,7 @@
 import { LIMITS } from '@batch-infer/contracts';
 import { type Dispatcher, Pool } from 'undici';
 import type { Clock } from '../clock.js';
+import { reasonOf } from '../logger.js';
 import { parseRetryAfterMs } from './classify.js';
 import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
 
@@ -158,7 +159,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#finish({ kind: 'broken', broken: this.#brokenBy(error), ms: this.#ms() });
+    this.#finish({ kind: 'broken', broken: this.#brokenBy(error), ms: this.#ms(), reason: reasonOf(error) });
   }
 
   #brokenBy(error: Error & { code?: unknown; socket?: { bytesRead?: number } }): BrokenConnection {

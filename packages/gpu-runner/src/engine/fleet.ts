@@ -25,6 +25,7 @@ export interface FleetOptions {
 }
 
 const RETRY_MS = 500;
+const HOPELESS_RETRY_MS = 5_000;
 const REMIND_MS = 15_000;
 /** Waiting does not mend these. */
 const HOPELESS: ReadonlySet<RunnerErrorCode> = new Set([
@@ -39,6 +40,7 @@ export class EngineFleet {
   readonly #options: FleetOptions;
   readonly #launcher: EngineLauncher | null;
   readonly #stopping = new AbortController();
+  readonly #hopeless = new Set<Engine>();
 
   private constructor(options: FleetOptions, launcher: EngineLauncher | null, urls: readonly string[]) {
     this.#options = options;
@@ -149,6 +151,7 @@ export class EngineFleet {
     while (!stop.aborted) {
       try {
         const found = await this.#discover(engine.url, stop);
+        this.#hopeless.delete(engine);
         await engine.connect(found);
         if (engine === this.engines[0]) this.#launcher?.markUseful();
         logger.debug({ engine: engine.url, models: found.models }, 'engine in use');
@@ -161,16 +164,17 @@ export class EngineFleet {
             ? error
             : new RunnerError('engine_unavailable', reasonOf(error), error);
         onTrouble(trouble);
+        // One of several may be mended while the others work.
         if (HOPELESS.has(trouble.code)) {
-          if (this.engines.length > 1) logger.error({ engine: engine.url }, trouble.message);
-          throw trouble;
+          this.#hopeless.add(engine);
+          if (this.engines.every((one) => this.#hopeless.has(one))) throw trouble;
         }
         if (clock.nowMs() - saidAtMs >= REMIND_MS) {
           saidAtMs = clock.nowMs();
           logger.warn({ engine: engine.url }, this.#waitingText(engine, trouble));
         }
       }
-      await sleep(clock, RETRY_MS, stop);
+      await sleep(clock, this.#hopeless.has(engine) ? HOPELESS_RETRY_MS : RETRY_MS, stop);
     }
     throw new RunnerError('engine_unavailable', 'stopped before an engine answered');
   }

@@ -1,7 +1,12 @@
 /** What came of one HTTP request at an engine, before anybody judged it. */
 export type EngineReply =
   | EngineAnswer
-  | { readonly kind: 'broken'; readonly broken: BrokenConnection; readonly ms: number }
+  | {
+      readonly kind: 'broken';
+      readonly broken: BrokenConnection;
+      readonly ms: number;
+      readonly reason?: string;
+    }
   | { readonly kind: 'timeout'; readonly ms: number }
   /** The answer grew over the cap. */
   | { readonly kind: 'too_large'; readonly ms: number }

@@ -71,6 +71,16 @@ export class Feeder {
     return Math.max(1, Math.min(8, Math.ceil(this.freeSlots / 64)));
   }
 
+  /** Leaves the offers of models that are served no more to other runners, and subscribes to those that are new. */
+  async update(models: readonly string[]): Promise<void> {
+    const gone = this.#groups.filter((group) => group.models.some((model) => !models.includes(model)));
+    for (const group of gone) {
+      this.#groups.splice(this.#groups.indexOf(group), 1);
+      this.#membership = this.#membership.then(() => this.#unsubscribe(group)).catch(() => undefined);
+    }
+    await this.serve(models);
+  }
+
   /** Subscribes to models that no group has yet. */
   async serve(models: readonly string[]): Promise<void> {
     const fresh = models.filter((model) => !this.#groups.some((group) => group.models.includes(model)));
