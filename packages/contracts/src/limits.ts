@@ -71,6 +71,8 @@ export const LIMITS = {
    * dimensions: about 140 MB as engines write them.
    */
   answerBytes: 192 * 1024 * 1024,
+  /** Nesting depth of one answer: what is written again on its way is walked by recursion. */
+  answerDepth: 1_000,
   /** Tokens that one answer may count: a larger number is taken for none. */
   answerTokens: 1_000_000_000,
   /** Completion window, in milliseconds. */

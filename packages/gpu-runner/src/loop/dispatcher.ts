@@ -229,8 +229,7 @@ export class Dispatcher {
       stats.outputTokens += output;
       this.#expected.note(item.run.lease.job_id, output);
     }
-    const attempts = Math.min(item.history.charged + 1, item.run.lease.max_attempts);
-    this.#end({ item, verdict, attempts, ms, requestId });
+    this.#end({ item, verdict, attempts: item.history.charged + 1, ms, requestId });
   }
 
   async #judge(params: FailedAttempt): Promise<void> {
@@ -264,6 +263,7 @@ export class Dispatcher {
       excused,
       engineDied: blame.engineDied,
       alone: judgement.alone,
+      reached: verdict.broken !== 'refused',
       retryAfterMs: verdict.retryAfterMs,
       noise: this.#noise.share,
       random: this.#options.random,

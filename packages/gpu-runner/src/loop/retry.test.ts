@@ -11,6 +11,7 @@ const question = (changes: Partial<RetryQuestion>): RetryQuestion => ({
     engineDied: false,
     alone: false,
   },
+  reached: true,
   ...{ retryAfterMs: null, noise: 0, random: () => 0.5 },
   ...changes,
 });
@@ -60,16 +61,39 @@ describe('whether an item runs again', () => {
     expect(waitedMs).toBeLessThan(100_000);
   });
 
-  test('interruptions are free at first, and then count', () => {
+  /** How often an item is sent that always ends like this, one after the other, and what is reported then. */
+  const sends = (changes: readonly Partial<RetryQuestion>[]) => {
     let history = NO_HISTORY;
-    let attempts = 0;
-    for (;;) {
-      const decision = decideRetry(question({ code: 'engine_aborted', history }));
-      attempts += 1;
-      if (decision.outcome === 'fail') break;
+    for (let sent = 1; ; sent += 1) {
+      const decision = decideRetry(question({ ...changes[(sent - 1) % changes.length], history }));
+      if (decision.outcome === 'fail') return { sent, attempts: decision.attempts };
       history = decision.history;
     }
-    expect(attempts).toBe(8);
+  };
+
+  test.each(FAILURE_CODES.filter((code) => code !== 'engine_overloaded'))(
+    'an item that always ends in %s is not sent more often than its attempts, and that is what is reported',
+    (code) => {
+      for (const maxAttempts of [3, 5, 10]) {
+        const { sent, attempts } = sends([{ code, maxAttempts }]);
+        expect(sent).toBeLessThanOrEqual(maxAttempts);
+        expect(attempts).toBe(sent);
+      }
+    },
+  );
+
+  test('interruptions and failures together are bounded by the attempts', () => {
+    const aborted = { code: 'engine_aborted' } as const;
+    const odd = { code: 'invalid_response' } as const;
+    expect(sends([aborted, odd])).toEqual({ sent: 3, attempts: 3 });
+    expect(sends([odd, aborted, aborted])).toEqual({ sent: 3, attempts: 3 });
+    // A stop of the engine is not held against an item that has one attempt, up to a bound.
+    expect(sends([{ ...aborted, maxAttempts: 1 }])).toEqual({ sent: 3, attempts: 1 });
+    expect(sends([{ ...odd, maxAttempts: 1 }])).toEqual({ sent: 1, attempts: 1 });
+  });
+
+  test('where no engine was reached, nothing was sent: that is free, to a bound', () => {
+    expect(sends([{ code: 'engine_unreachable', reached: false }])).toEqual({ sent: 8, attempts: 3 });
   });
 
   test('what happens while the engine is down costs nothing, however often', () => {
@@ -92,13 +116,16 @@ describe('whether an item runs again', () => {
     });
   });
 
-  test('where the engine fails healthy items too, an item gets more attempts', () => {
-    const noisy = { noise: 0.1, history: charged(3) };
-    expect(decideRetry(question(noisy))).toMatchObject({ outcome: 'retry' });
-    expect(decideRetry(question({ ...noisy, history: charged(5) }))).toEqual({
+  test('where the engine fails healthy items too, some of its errors are charged to it, to a bound', () => {
+    const noisy = { noise: 0.1, history: charged(2) };
+    const decision = decideRetry(question(noisy));
+    expect(decision).toMatchObject({ outcome: 'retry', history: { charged: 2, noisy: 1 } });
+    expect(decideRetry(question({ ...noisy, history: { ...charged(2), noisy: 3 } }))).toEqual({
       outcome: 'fail',
       attempts: 3,
     });
+    // A bad answer is the item's own, whatever the engine does to others.
+    expect(decideRetry(question({ ...noisy, code: 'invalid_response' }))).toMatchObject({ outcome: 'fail' });
   });
 
   test.each([

@@ -47,8 +47,9 @@ export class ItemMemory {
   }
 
   remember(jobId: string, index: number, history: AttemptHistory): void {
-    if (history.charged === 0 && history.deaths === 0) return;
-    this.#histories.set(`${jobId}:${index}`, { ...history, overloaded: 0, interrupted: 0 });
+    const { charged, interrupted, noisy, deaths } = history;
+    if (charged + interrupted + noisy + deaths === 0) return;
+    this.#histories.set(`${jobId}:${index}`, { ...history, overloaded: 0, unreached: 0 });
     if (this.#histories.size <= MEMORY_ITEMS) return;
     const [oldest] = this.#histories.keys();
     if (oldest !== undefined) this.#histories.delete(oldest);

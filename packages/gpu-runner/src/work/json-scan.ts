@@ -86,6 +86,23 @@ function skipValue(bytes: Uint8Array, start: number): number {
   return at === start ? -1 : at;
 }
 
+/** True when objects and arrays of a text stand inside each other deeper than this. */
+export function isDeeperThan(bytes: Uint8Array, limit: number): boolean {
+  let depth = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at];
+    if (byte === QUOTE) {
+      const end = skipString(bytes, at);
+      if (end === -1) return false;
+      at = end - 1;
+    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      depth += 1;
+      if (depth > limit) return true;
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
+  }
+  return false;
+}
+
 /** An object whose members were found. */
 export interface ScannedObject {
   readonly members: readonly Member[];
