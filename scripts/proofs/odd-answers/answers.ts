@@ -1,3 +1,4 @@
+import { LIMITS } from '@batch-infer/contracts';
 import { SeededRandom } from '../seeded-random.js';
 
 /** Endpoints that answer in a shape of their own. */
@@ -145,7 +146,7 @@ const WHOLES: readonly ((text: string, random: SeededRandom) => string | Buffer)
   (text) => inside(text, Buffer.alloc(100_000, 0xff)),
   (text) => inside(text, Buffer.alloc(90_000, '\u2028')),
   (text) => text.replace('{', `{"deep":${'['.repeat(20_000)}${']'.repeat(20_000)},`),
-  (text) => text.replace('{', `{"deep":${'{"a":'.repeat(9_000)}1${'}'.repeat(9_000)},`),
+  (text) => text.replace('{', `{"deep":${'{"a":'.repeat(900)}1${'}'.repeat(900)},`),
   (text) =>
     text.replace('{', `{${Array.from({ length: 3_000 }, (_, index) => `"k${index}":${index}`).join(',')},`),
   (text) => text.replace('{', `{"${'k'.repeat(70_000)}":1,`),
@@ -196,7 +197,7 @@ export function deliverable(endpoint: Endpoint, { status, body }: EngineAnswer):
   } catch {
     return null;
   }
-  if (status !== 200 || !isObject(value)) return null;
+  if (status !== 200 || !isObject(value) || depthOf(value) > LIMITS.answerDepth) return null;
   if (isObject(value.error) && value.choices === undefined) return null;
   switch (endpoint) {
     case '/v1/chat/completions':
@@ -214,21 +215,39 @@ export function deliverable(endpoint: Endpoint, { status, body }: EngineAnswer):
   }
 }
 
-/** True for values that the same JSON says; answers may be nested deeper than a recursion can follow. */
-export function isSameJson(left: unknown, right: unknown): boolean {
+function depthOf(value: unknown): number {
+  let deepest = 0;
+  const open: [unknown, number][] = [[value, 1]];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const [inner, depth] = next;
+    if (typeof inner !== 'object' || inner === null) continue;
+    deepest = Math.max(deepest, depth);
+    for (const one of Object.values(inner)) open.push([one, depth + 1]);
+  }
+  return deepest;
+}
+
+/**
+ * True for values that the same JSON says; answers may be nested deeper than a recursion can follow.
+ * @param filled Members that are not there, or null, on the right may be there on the left.
+ */
+export function isSameJson(left: unknown, right: unknown, filled = false): boolean {
   const pairs: [unknown, unknown][] = [[left, right]];
   for (let pair = pairs.pop(); pair !== undefined; pair = pairs.pop()) {
     const [one, other] = pair;
+    if (filled && other === null) continue;
     if (typeof one !== 'object' || one === null || typeof other !== 'object' || other === null) {
       if (!Object.is(one, other)) return false;
       continue;
     }
-    const members = Object.entries(one);
-    const others = new Map<string, unknown>(Object.entries(other));
-    if (Array.isArray(one) !== Array.isArray(other) || members.length !== others.size) return false;
-    for (const [key, value] of members) {
-      if (!others.has(key)) return false;
-      pairs.push([value, others.get(key)]);
+    const isList = Array.isArray(other);
+    const members = new Map<string, unknown>(Object.entries(one));
+    const others = Object.entries(other);
+    if (Array.isArray(one) !== isList) return false;
+    if ((isList || !filled) && members.size !== others.length) return false;
+    for (const [key, value] of others) {
+      if (!members.has(key) && !(filled && value === null)) return false;
+      pairs.push([members.get(key), value]);
     }
   }
   return true;

@@ -214,6 +214,19 @@ describe('answers', () => {
     expect(classify(CHAT, answer(200, body))).toMatchObject({ ok: false, code: 'engine_aborted' });
   });
 
+  test('nested deeper than can be followed is none, with words', () => {
+    const deep = (depth: number) => `${'['.repeat(depth)}"]"${']'.repeat(depth)}`;
+    const nested = (depth: number) =>
+      answer(200, `{"choices":[{"finish_reason":"stop"}],"x":${deep(depth)}}`);
+    expect(classify(CHAT, nested(999))).toMatchObject({ ok: true });
+    expect(classify(CHAT, nested(1_000))).toMatchObject({
+      ok: false,
+      code: 'invalid_response',
+      message: expect.stringContaining('answerDepth'),
+    });
+    expect(classify(CHAT, nested(100_000))).toMatchObject({ code: 'invalid_response' });
+  });
+
   test('the bytes pass through as they came', () => {
     const reply = answer(200, `{ "choices": [{"finish_reason":"stop"}], "x": 1e400, "text": "é" }`);
     expect(reply.kind === 'answer' && classify(CHAT, reply)?.body === reply.body).toBe(true);

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { type FailureCode, LIMITS, toSingleLine } from '@batch-infer/contracts';
+import { isDeeperThan } from '../work/json-scan.js';
 import {
   endingOf,
   type FinishReason,
@@ -48,6 +49,7 @@ export type Verdict = Success | Failure;
 const RESPONSES_PATH = '/v1/responses';
 
 const EMPTY = new Uint8Array(0);
+const TOO_DEEP = `The answer is nested deeper than ${LIMITS.answerDepth} levels (limit answerDepth).`;
 
 /** The one place where status codes and engines' texts are looked at (`path`: the endpoint that was called). */
 export function classify(path: string, reply: EngineReply): Verdict | null {
@@ -87,6 +89,8 @@ function classifySuccess(path: string, reply: EngineAnswer): Verdict {
   const answer = parseJsonObject(text);
   const { status } = reply;
   if (answer === null) return unusable(reply, text);
+  if (isDeeperThan(reply.body, LIMITS.answerDepth))
+    return failure('invalid_response', { status, message: TOO_DEEP });
   if (isJsonObject(answer.error) && answer.choices === undefined) {
     const code = typeof answer.error.code === 'number' && answer.error.code >= 400 ? answer.error.code : 500;
     return { ...classifyError({ ...reply, status: code }), status };
