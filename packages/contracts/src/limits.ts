@@ -15,6 +15,8 @@ export const LIMITS = {
   /** Values of one JSON request body or of one line, and keys of all its objects: more goes as a file, line by line. */
   jsonValues: 500_000,
   jsonMembers: 200_000,
+  /** Keys of one object. */
+  jsonObjectMembers: 10_000,
   /** Requests and bytes of one Anthropic message batch, which is one JSON body (Anthropic's figures). */
   messageBatchItems: 100_000,
   messageBatchBytes: 256 * 1024 * 1024,
@@ -58,8 +60,9 @@ export const LIMITS = {
   idempotencyTtlMs: 7 * 24 * 3_600_000,
   /** How long an unmodified SDK's retry finds the first job by its content. */
   implicitRetryWindowMs: 10 * 60_000,
-  /** Line errors reported at once. */
+  /** Line errors reported at once, and bad lines after which the rest of an input is not judged any more. */
   reportedErrors: 100,
+  countedErrors: 10_000,
   /** Items of one shard: the width of a mask. */
   shardItems: 256,
   /** Bytes of one shard's lines; a shard of one longer line is allowed. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type JsonBounds, JsonMeter } from './json-measure.js';
 
-const NONE = { depth: 1_000, values: 1_000, members: 1_000 };
+const NONE = { depth: 1_000, values: 1_000, members: 1_000, objectMembers: 1_000 };
 
 function measure(text: string, bounds: Partial<JsonBounds>, chunkBytes: number) {
   const bytes = new TextEncoder().encode(text);
@@ -20,6 +20,13 @@ describe.each([1, 3, 1_000])('JSON in pieces of %i bytes', (chunkBytes) => {
     ['has too many values', '[1,2,3]', { values: 3 }, 'values'],
     ['has as many values as it may', '[1,2,3]', { values: 4 }, null],
     ['has too many members', '{"a":1,"b":{"c":2}}', { members: 2 }, 'members'],
+    [
+      'has too many members in one object',
+      '{"a":{"b":1},"c":{"d":1},"e":1}',
+      { objectMembers: 2 },
+      'objectMembers',
+    ],
+    ['has as many members in one object as it may', '{"a":{"b":1},"c":{"d":1}}', { objectMembers: 2 }, null],
     [
       'has brackets, commas and colons in texts only',
       String.raw`["[[{{,,::\"[[,\\"]`,

@@ -35,7 +35,7 @@ export class JsonlScanner {
   #carriedBytes = 0;
   /** True while the rest of a line that is too long goes by. */
   #skipping = false;
-  /** True behind `maxItems`: nothing more is checked. */
+  /** True behind `maxItems` and behind `LIMITS.countedErrors`: nothing more is checked. */
   #stopped = false;
   /** Bytes of whole lines and carried pieces so far. */
   #bytes = 0;
@@ -78,6 +78,10 @@ export class JsonlScanner {
       this.#bytes += to + 1 - from;
       this.#endLine(chunk.subarray(from, to));
       from = to + 1;
+      if (this.#stopped) {
+        this.#bytes += chunk.length - from;
+        return;
+      }
     }
     if (from < chunk.length) this.#carry(chunk.subarray(from));
   }
@@ -237,6 +241,8 @@ export class JsonlScanner {
 
   #report(code: string, param: string | null, message: string): void {
     this.#errorCount += 1;
+    // Nobody reads so many: judging millions of them only costs time.
+    if (this.#errorCount >= LIMITS.countedErrors) this.#stopped = true;
     if (this.#errors.length < LIMITS.reportedErrors) {
       const joint = param === null || code === 'duplicate_custom_id' ? ' ' : ': ';
       this.#errors.push({ line: this.#line, param, code, message: `Line ${this.#line}${joint}${message}` });
@@ -246,12 +252,21 @@ export class JsonlScanner {
 
 const REFUSED = Symbol('refused');
 
-const LINE_BOUNDS = { depth: LIMITS.lineDepth, values: LIMITS.jsonValues, members: LIMITS.jsonMembers };
+const LINE_BOUNDS = {
+  depth: LIMITS.lineDepth,
+  values: LIMITS.jsonValues,
+  members: LIMITS.jsonMembers,
+  objectMembers: LIMITS.jsonObjectMembers,
+};
 
 const EXCESS: Readonly<Record<JsonExcess, readonly [code: string, message: string]>> = {
   depth: ['too_deep', `nests deeper than ${LIMITS.lineDepth} levels, the limit of one line`],
   values: ['too_many_values', `has more than ${LIMITS.jsonValues} values, the limit of one line`],
   members: ['too_many_values', `has more than ${LIMITS.jsonMembers} keys, the limit of one line`],
+  objectMembers: [
+    'too_many_values',
+    `has an object of more than ${LIMITS.jsonObjectMembers} keys, the limit of one object`,
+  ],
 };
 
 /** Faults of a first line that may be those of the whole file. */

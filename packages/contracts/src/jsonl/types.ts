@@ -75,7 +75,7 @@ export interface ScanHints {
 export interface ScanResult {
   /** The first 100 errors in line order; the file is good when empty. */
   readonly errors: readonly InputError[];
-  /** How many errors there are in all. */
+  /** How many errors there are in all; counting ends at `LIMITS.countedErrors`. */
   readonly errorCount: number;
   readonly summary: ScanSummary;
 }

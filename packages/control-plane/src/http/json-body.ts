@@ -13,7 +13,12 @@ import { DomainError } from '../errors.js';
 
 /** Levels that an inline item may nest, and what stands around it. */
 const BODY_DEPTH = LIMITS.lineDepth + 4;
-const BOUNDS = { depth: BODY_DEPTH, values: LIMITS.jsonValues, members: LIMITS.jsonMembers };
+const BOUNDS = {
+  depth: BODY_DEPTH,
+  values: LIMITS.jsonValues,
+  members: LIMITS.jsonMembers,
+  objectMembers: LIMITS.jsonObjectMembers,
+};
 
 /** Bytes that are looked at before others get their turn. */
 const SLICE_BYTES = 256 * 1024;
@@ -104,6 +109,7 @@ const EXCESS: Readonly<Record<JsonExcess, string>> = {
   depth: `The body nests deeper than ${BODY_DEPTH} levels.`,
   values: `The body has more than ${LIMITS.jsonValues} values, the limit of a JSON body. ${AS_A_FILE}`,
   members: `The body has more than ${LIMITS.jsonMembers} keys, the limit of a JSON body. ${AS_A_FILE}`,
+  objectMembers: `The body has an object of more than ${LIMITS.jsonObjectMembers} keys, the limit of one object.`,
 };
 
 const tooLarge = (): DomainError =>

@@ -87,7 +87,8 @@ export class ArrayCutter {
     while (at < chunk.length) {
       const byte = chunk[at] ?? 0;
       if (this.#state.startsWith('in-')) at = this.#scan(chunk, at);
-      else if (isJsonSpace(byte) || this.#isBom(byte, at)) at += 1;
+      else if (isJsonSpace(byte)) at = spaceEnd(chunk, at + 1);
+      else if (this.#isBom(byte, at)) at += 1;
       else at = this.#step(byte, at);
     }
     this.#bytes += chunk.length;
@@ -214,6 +215,12 @@ export class ArrayCutter {
     this.#elements += 1;
     this.#state = 'element-comma';
   }
+}
+
+function spaceEnd(chunk: Buffer, from: number): number {
+  let at = from;
+  while (at < chunk.length && isJsonSpace(chunk[at])) at += 1;
+  return at;
 }
 
 /** Anything that can begin a value; what it turns out to be is its reader's to judge. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type InputError, LIMITS } from '@batch-infer/contracts';
 import type { JsonlScanner, ScanResult } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
@@ -13,6 +14,9 @@ export interface ReceivedInput {
   readonly sha256: string;
   readonly scan: ScanResult;
 }
+
+/** Bytes in memory that are judged before others get their turn. */
+const SLICE_BYTES = 256 * 1024;
 
 /** Takes inputs in: hashed, checked and stored in one pass at the pace of the store, never held whole. */
 @Injectable()
@@ -81,11 +85,17 @@ export class Ingest {
     scanner: JsonlScanner;
   }): Promise<ReceivedInput> {
     const { body, blobKey, scanner } = params;
-    scanner.push(body);
+    const hash = createHash('sha256');
+    for (let at = 0; at < body.length; at += SLICE_BYTES) {
+      if (at > 0) await nextTurn();
+      const slice = body.subarray(at, at + SLICE_BYTES);
+      hash.update(slice);
+      scanner.push(slice);
+    }
     if (blobKey !== null) await this.blobs.put({ key: blobKey, body });
     return {
       bytes: body.length,
-      sha256: createHash('sha256').update(body).digest('hex'),
+      sha256: hash.digest('hex'),
       scan: scanner.end(),
     };
   }

@@ -40,18 +40,29 @@ const { QUOTE, BACKSLASH } = JSON_BYTES;
 export function compactJson(text: Buffer): Buffer {
   const compact = Buffer.allocUnsafe(text.length);
   let length = 0;
-  let inString = false;
-  let escaped = false;
-  for (let at = 0; at < text.length; at += 1) {
+  for (let at = 0; at < text.length; ) {
     const byte = text[at] ?? 0;
-    if (inString) {
-      if (escaped) escaped = false;
-      else if (byte === BACKSLASH) escaped = true;
-      else if (byte === QUOTE) inString = false;
-    } else if (isJsonSpace(byte)) continue;
-    else if (byte === QUOTE) inString = true;
+    if (byte === QUOTE) {
+      const end = behindString(text, at);
+      length += text.copy(compact, length, at, end);
+      at = end;
+      continue;
+    }
+    at += 1;
+    if (isJsonSpace(byte)) continue;
     compact[length] = byte;
     length += 1;
   }
   return length === text.length ? text : compact.subarray(0, length);
+}
+
+function behindString(text: Buffer, from: number): number {
+  let quote = from;
+  for (;;) {
+    quote = text.indexOf(QUOTE, quote + 1);
+    if (quote === -1) return text.length;
+    let before = quote - 1;
+    while (text[before] === BACKSLASH) before -= 1;
+    if ((quote - before) % 2 === 1) return quote + 1;
+  }
 }

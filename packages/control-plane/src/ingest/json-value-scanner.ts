@@ -30,8 +30,11 @@ export const JSON_BYTES = {
   COLON,
 } as const;
 
-export const isJsonSpace = (byte: number | undefined): boolean =>
-  byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+/** 1 for the bytes of white space between tokens. */
+const SPACE = new Uint8Array(256);
+for (const byte of [0x20, 0x0a, 0x0d, 0x09]) SPACE[byte] = 1;
+
+export const isJsonSpace = (byte: number | undefined): boolean => byte !== undefined && SPACE[byte] === 1;
 
 const endsScalar = (byte: number | undefined): boolean =>
   byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET || byte === COLON || isJsonSpace(byte);

@@ -172,29 +172,39 @@ describe('requests of a message batch as lines', () => {
   });
 
   it('refuses a body beyond its limit as soon as it is', async () => {
-    const megabyte = Buffer.alloc(1 << 20, ' ');
+    const maxBytes = 4 << 20;
+    const piece = Buffer.alloc(64 * 1024, ' ');
     let sent = 0;
     const endless = Readable.from(
       (function* () {
         for (;;) {
-          sent += megabyte.length;
-          yield megabyte;
+          sent += piece.length;
+          yield piece;
         }
       })(),
     );
     const reading = async () => {
-      for await (const _ of new MessageRequests().linesOf(endless));
+      for await (const _ of new MessageRequests({ maxBytes }).linesOf(endless));
     };
     await expect(reading()).rejects.toMatchObject({ code: 'body_too_large' });
-    expect(sent).toBeLessThan(LIMITS.messageBatchBytes + 32 * megabyte.length);
+    expect(sent).toBeLessThan(maxBytes + 32 * piece.length);
     endless.destroy();
+  });
+
+  it('refuses a request whose key stands twice', async () => {
+    const body = '{"requests":[{"custom_id":"a","custom_id":"b","params":{}}]}';
+    const { errors } = await read(body, 1 << 20);
+    expect(errors).toMatchObject([{ param: 'requests.0.custom_id', code: 'repeated_key' }]);
   });
 
   it('counts the limit of a batch, not of a file', async () => {
     const one = JSON.stringify(request('ID'));
     const body = `{"requests":[${Array.from({ length: 100_001 }, (_, index) => one.replace('ID', String(index))).join(',')}]}`;
-    const { errors } = await read(body, 1 << 20);
-    expect(errors).toMatchObject([{ param: 'requests.100000', code: 'too_many_items' }]);
-    expect(errors[0]?.message).toContain('the limit of one batch is 100000');
+    const reading = read(body, 1 << 20);
+    await expect(reading).rejects.toMatchObject({
+      code: 'invalid_file',
+      param: 'requests',
+      errors: [{ code: 'too_many_items' }],
+    });
   });
 });

@@ -3,6 +3,7 @@ import { type InputError, LIMITS } from '@batch-infer/contracts';
 import { MESSAGE_CUSTOM_ID } from '@batch-infer/contracts/anthropic';
 import {
   findJsonFault,
+  JsonMeter,
   type LineFault,
   type ScanOptions,
   type ScanResult,
@@ -27,6 +28,7 @@ interface RequestFault extends LineFault {
  * bytes that came. A request that cannot be a line leaves a blank one, so that line numbers stay request numbers.
  */
 export class MessageRequests {
+  readonly #maxBytes: number;
   readonly #faults: RequestFault[] = [];
   #faultCount = 0;
   /** Faults of the body as a whole. */
@@ -41,6 +43,10 @@ export class MessageRequests {
       notAnArray: () => this.#bodyError('invalid_parameter', 'requests', 'requests must be an array'),
     },
   });
+
+  constructor({ maxBytes = LIMITS.messageBatchBytes }: { maxBytes?: number } = {}) {
+    this.#maxBytes = maxBytes;
+  }
 
   /** How the lines are to be scanned. */
   readonly scanOptions: ScanOptions = {
@@ -58,7 +64,7 @@ export class MessageRequests {
     let bytes = 0;
     for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (bytes > LIMITS.messageBatchBytes) throw messageBatchTooLarge();
+      if (bytes > this.#maxBytes) throw messageBatchTooLarge();
       this.#cut(() => this.#cutter.push(chunk));
       if (this.#lines.length === 0) continue;
       yield Buffer.concat(this.#lines);
@@ -96,7 +102,9 @@ export class MessageRequests {
     }
   }
 
+  /** @throws DomainError `invalid_file` behind the last request that may be: the rest is not looked at */
   #take(index: number, bytes: Buffer | null): void {
+    if (index >= LIMITS.messageBatchItems) throw tooManyRequests();
     const line = bytes === null ? tooLong : toLine(bytes);
     if (Buffer.isBuffer(line)) {
       this.#lines.push(line);
@@ -118,6 +126,28 @@ export class MessageRequests {
   }
 }
 
+function tooManyRequests(): DomainError {
+  const message = `requests has more than ${LIMITS.messageBatchItems} requests, the limit of one batch`;
+  return new DomainError('invalid_file', `${message}. Split it.`, {
+    param: 'requests',
+    errors: [{ line: null, param: 'requests', code: 'too_many_items', message }],
+  });
+}
+
+/** Requests that are larger have their values counted before they are looked at. */
+const LARGE_BYTES = 64 * 1024;
+const BOUNDS = {
+  depth: LIMITS.lineDepth + 1,
+  values: LIMITS.jsonValues,
+  members: LIMITS.jsonMembers,
+  objectMembers: LIMITS.jsonObjectMembers,
+};
+const tooMuch: LineFault = {
+  code: 'too_many_values',
+  param: null,
+  message: `has more than ${LIMITS.jsonValues} values, ${LIMITS.jsonMembers} keys (${LIMITS.jsonObjectMembers} in one object) or ${LIMITS.lineDepth} levels, the limits of one request`,
+};
+
 const tooLong: LineFault = {
   code: 'line_too_long',
   param: null,
@@ -132,6 +162,7 @@ export const messageBatchTooLarge = (): DomainError =>
 
 /** One request as a line; bytes of values stay as they came, but for line breaks between them. */
 function toLine(request: Buffer): Buffer | LineFault {
+  if (request.length > LARGE_BYTES && new JsonMeter(BOUNDS).push(request) !== null) return tooMuch;
   const members = jsonMembers(request);
   if (members === null) return brokenRequest(request);
   const parts: string[] = [];
@@ -141,6 +172,12 @@ function toLine(request: Buffer): Buffer | LineFault {
     if (key === 'custom_id') customId = request.subarray(start, end);
     else if (key === 'params') params = request.subarray(start, end);
     else parts.push(key);
+  }
+  const keys = new Set<string>();
+  for (const { key } of members) {
+    const param = key.slice(0, 80);
+    if (keys.has(key)) return { code: 'repeated_key', param, message: `${param} stands twice in one object` };
+    keys.add(key);
   }
   const [unknown] = parts;
   if (unknown !== undefined) {

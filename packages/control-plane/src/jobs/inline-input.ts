@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { InputError } from '@batch-infer/contracts';
 import type { ScanResult } from '@batch-infer/contracts/jsonl';
 import { assertGoodInput } from '../ingest/ingest.js';
@@ -9,12 +10,23 @@ export type InlineInput =
   | { readonly kind: 'items'; readonly items: readonly Buffer[] };
 
 const LINE_FEED = Buffer.from('\n');
+/** Bytes that are encoded before others get their turn. */
+const SLICE_BYTES = 256 * 1024;
 
 /** The input as a JSONL file: from here on the path is the same for every way of handing work over. */
-export function encodeInline(input: InlineInput): Buffer {
+export async function encodeInline(input: InlineInput): Promise<Buffer> {
   if (input.kind === 'single')
     return Buffer.concat([Buffer.from('{"body":'), compactJson(input.body), Buffer.from('}\n')]);
-  return Buffer.concat(input.items.flatMap((item) => [compactJson(item), LINE_FEED]));
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for (const item of input.items) {
+    pieces.push(compactJson(item), LINE_FEED);
+    bytes += item.length;
+    if (bytes < SLICE_BYTES) continue;
+    bytes = 0;
+    await nextTurn();
+  }
+  return Buffer.concat(pieces);
 }
 
 /**

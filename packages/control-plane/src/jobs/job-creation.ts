@@ -67,7 +67,7 @@ export class JobCreation {
   /** A job of one input or of inline items. @throws DomainError `invalid_file` with the fields as they were sent. */
   async fromInline(params: CreateParams & { input: InlineInput }): Promise<CreatedJob> {
     this.#assertOptions(params.options);
-    const body = encodeInline(params.input);
+    const body = await encodeInline(params.input);
     const { id, blobKey } = this.#newInput(params.attempt.projectId);
     const scanner = this.#scannerOf(params.options);
     const received = await dropUnlessDone(this.#ingest.blobs, [blobKey], async () => {
@@ -158,7 +158,11 @@ export class JobCreation {
   async planInline(params: { input: InlineInput; options: JobOptions }): Promise<JobPlan> {
     this.#assertOptions(params.options);
     const scanner = this.#scannerOf(params.options);
-    const { scan } = await this.#ingest.store({ body: encodeInline(params.input), blobKey: null, scanner });
+    const { scan } = await this.#ingest.store({
+      body: await encodeInline(params.input),
+      blobKey: null,
+      scanner,
+    });
     assertInlineItems(scan, params.input);
     return toPlan(scan.summary, params.options);
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DEFAULT_ENDPOINT, isTerminal, LIMITS, parseExactJson } from '@batch-infer/contracts';
 import {
   createJobRequest,
@@ -88,7 +89,10 @@ export class JobsController {
     const { input, items, file_id: fileId, dry_run: dryRun, ...checked } = parseWith(createJobRequest, body);
     // What goes on to engines is what was sent: checked copies lack digits of long numbers, and keys such as `__proto__`.
     const source = takeJsonBytes(request);
+    // Of a large body each look at all of it is a turn of its own.
+    await nextTurn();
     const options = withEndpoint(withDefaultsAsSent(checked, source));
+    await nextTurn();
     if (fileId !== undefined) {
       if (dryRun) return plan(reply, await this.#creation.planFile({ projectId, fileId, options }));
       return await this.#accepted(reply, await this.#creation.fromFile({ fileId, options, attempt, signal }));
@@ -97,6 +101,7 @@ export class JobsController {
       items === undefined
         ? { kind: 'single', body: pieceOf(source, 'input', input) }
         : { kind: 'items', items: elementsOf(pieceOf(source, 'items', items)) };
+    await nextTurn();
     if (dryRun) return plan(reply, await this.#creation.planInline({ input: inline, options }));
     return await this.#accepted(
       reply,
