@@ -135,6 +135,19 @@ describe('a job that cannot be finalized', () => {
     });
   });
 
+  it('still has its other results', async () => {
+    await submit();
+    const id = await submit(600);
+    while ((await api.runShard(() => answered('x'))) !== null);
+    await loseSegment(id);
+    await tickUntilEnded(id);
+    for (const query of ['', '?order=completion']) {
+      const results = await api.fastify.inject({ method: 'GET', url: `/v1/jobs/${id}/results${query}` });
+      expect(results.statusCode).toBe(200);
+      expect(results.body.split('\n').filter(Boolean)).toHaveLength(600 - 256);
+    }
+  });
+
   it('does not keep others from their end, of whatever project and size', async () => {
     const bad: string[] = [];
     for (let count = 0; count < 20; count += 1) {

@@ -9,7 +9,7 @@ import {
 import { Inject, Injectable } from '@nestjs/common';
 import { openIdTable } from '../finalize/id-table.js';
 import { openIndices, positionOf } from '../plan/positions.js';
-import { BlobDamagedError, type Blobs } from '../ports/blobs.js';
+import { BlobDamagedError, BlobMissingError, type Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
@@ -173,7 +173,8 @@ export class ItemReader {
     idsOf: CustomIds;
   }): Promise<EndedItem[]> {
     const { job, shards, segments, wanted, idsOf } = params;
-    const items: EndedItem[] = wanted.succeeded || wanted.failed ? await this.#settled(segments, wanted) : [];
+    const items: EndedItem[] =
+      wanted.succeeded || wanted.failed ? await this.#settled(job, segments, wanted) : [];
     const status = neverRunStatusOf(job);
     const open = status !== null && wanted[status] ? shards.flatMap(openIndices) : [];
     if (open.length > 0 && status !== null) {
@@ -184,11 +185,11 @@ export class ItemReader {
     return items.sort((left, right) => left.index - right.index);
   }
 
-  async #settled(segments: readonly SegmentRecord[], wanted: Wanted): Promise<EndedItem[]> {
+  async #settled(job: JobRecord, segments: readonly SegmentRecord[], wanted: Wanted): Promise<EndedItem[]> {
     const items: EndedItem[] = [];
     for (let at = 0; at < segments.length; at += PARALLEL_READS) {
       const group = segments.slice(at, at + PARALLEL_READS);
-      for (const settled of await Promise.all(group.map((segment) => this.readSegment(segment)))) {
+      for (const settled of await Promise.all(group.map((segment) => this.readSegment(segment, job)))) {
         for (const item of settled) if (item.header.ok ? wanted.succeeded : wanted.failed) items.push(item);
       }
     }
@@ -196,13 +197,24 @@ export class ItemReader {
   }
 
   /**
-   * The items that a segment decided, with the line each stands on; lines of other items are left out.
+   * The items that a segment decided, with the line each stands on; lines of other items are left out. Of a job that was
+   * given up because of such segments, one that cannot be read is empty: the job's row says so.
    * @throws BlobMissingError, BlobDamagedError
    */
-  async readSegment(segment: SegmentRecord): Promise<(EndedItem & { ended: 'settled'; line: number })[]> {
+  async readSegment(segment: SegmentRecord, job?: JobRecord): Promise<SettledItem[]> {
+    try {
+      return await this.#readWholeSegment(segment);
+    } catch (error) {
+      const isLost = error instanceof BlobMissingError || error instanceof BlobDamagedError;
+      if (isLost && job !== undefined && wasGivenUp(job)) return [];
+      throw error;
+    }
+  }
+
+  async #readWholeSegment(segment: SegmentRecord): Promise<SettledItem[]> {
     // With its length it comes in one buffer of that size.
     const bytes = await readBytes(this.#blobs, { key: segment.blobKey, offset: 0, length: segment.bytes });
-    const items: (EndedItem & { ended: 'settled'; line: number })[] = [];
+    const items: SettledItem[] = [];
     const seen = new Set<number>();
     let line = -1;
     for (const { header, body } of linesOf(segment, bytes)) {
@@ -235,6 +247,11 @@ export class ItemReader {
     return firstOpen - 1;
   }
 }
+
+const wasGivenUp = ({ finishedAtMs, inputErrors }: JobRecord): boolean =>
+  finishedAtMs !== null && inputErrors.some(({ code }) => code === 'finalize_failed');
+
+type SettledItem = EndedItem & { readonly ended: 'settled'; readonly line: number };
 
 type CustomIds = (shards: readonly ShardRecord[]) => Promise<Map<number, string>>;
 

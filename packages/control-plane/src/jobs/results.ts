@@ -77,7 +77,7 @@ export class Results {
   async *#inCompletionOrder(reading: Reading, after: Cursor): AsyncGenerator<Result[]> {
     const { job, wanted } = reading;
     if (after.endIndex === null && (wanted.succeeded || wanted.failed)) {
-      yield* this.#settled(job.id, after, wanted);
+      yield* this.#settled(job, after, wanted);
     }
     if (!isTerminal(job.state)) return;
     const neverRun: Wanted = { ...wanted, succeeded: false, failed: false };
@@ -87,14 +87,18 @@ export class Results {
     }
   }
 
-  async *#settled(jobId: string, after: Cursor, wanted: Wanted): AsyncGenerator<Result[]> {
+  async *#settled(job: JobRecord, after: Cursor, wanted: Wanted): AsyncGenerator<Result[]> {
     // The cursor's own segment is read again from behind its line.
     let afterSequence = after.sequence - 1;
     for (;;) {
-      const segments = await this.#ledger.listSegments({ jobId, afterSequence, limit: SEGMENTS_PER_QUERY });
+      const segments = await this.#ledger.listSegments({
+        jobId: job.id,
+        afterSequence,
+        limit: SEGMENTS_PER_QUERY,
+      });
       for (const segment of segments) {
         const from = segment.sequence === after.sequence ? after.line : -1;
-        const items = await this.#reader.readSegment(segment);
+        const items = await this.#reader.readSegment(segment, job);
         const results = items
           .filter(({ header, line }) => line > from && (header.ok ? wanted.succeeded : wanted.failed))
           .map((item) => ({ item, cursor: `${segment.sequence}.${item.line}` }));

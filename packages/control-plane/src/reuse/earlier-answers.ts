@@ -5,7 +5,7 @@ import { ItemReader } from '../jobs/item-reader.js';
 import type { ExternalSort } from '../plan/external-sort.js';
 import { inputLines } from '../plan/line-batches.js';
 import { indexAt } from '../plan/positions.js';
-import { BlobMissingError, type Blobs } from '../ports/blobs.js';
+import { BlobDamagedError, BlobMissingError, type Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord, SegmentRecord } from '../ports/records.js';
@@ -148,7 +148,7 @@ export class EarlierAnswers {
       if (wanted !== null) await this.#takeOver(search, source.jobId, wanted);
     } catch (error) {
       // It was deleted meanwhile: what it had is gone.
-      if (!(error instanceof BlobMissingError)) throw error;
+      if (!(error instanceof BlobMissingError || error instanceof BlobDamagedError)) throw error;
     }
   }
 
