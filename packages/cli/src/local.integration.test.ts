@@ -180,6 +180,20 @@ describe('up', () => {
     expect(children.filter(({ pid }) => isAlive(pid))).toEqual([]);
   });
 
+  it('names the flag that was typed when a part refuses its value', async () => {
+    const { exitCode, stderr } = await run(
+      'up',
+      '--engine-url',
+      engine.url,
+      '--port',
+      '0',
+      '--retention',
+      'soon',
+    );
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('--retention')]);
+    expect(stderr).not.toContain('BATCH_INFER_');
+  });
+
   it('kill -9 takes its parts along, too, and the folder can be used at once', async () => {
     const { stack, children } = await up();
     stack.kill('SIGKILL');

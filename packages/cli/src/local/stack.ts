@@ -1,8 +1,8 @@
-import { usageError } from '../cli-error.js';
+import { CliError, usageError } from '../cli-error.js';
 import type { Interrupts } from '../interrupts.js';
 import type { Io } from '../io.js';
 import { ENGINE_OPTIONS } from '../settings/options.js';
-import { toVariables } from '../settings/pass-on.js';
+import { namedAsGiven, toVariables } from '../settings/pass-on.js';
 import { RUNNER_ONLY_OPTIONS, SERVE_OPTIONS } from '../settings/server-options.js';
 import type { Settings } from '../settings/settings.js';
 import { chooseEngine } from './choose-engine.js';
@@ -73,7 +73,7 @@ export class LocalStack implements AsyncDisposable {
       return new LocalStack(url, models, stack.children);
     } catch (error) {
       await stopAll(stack.children);
-      throw error;
+      throw named(error, settings);
     }
   }
 
@@ -90,6 +90,14 @@ export class LocalStack implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await stopAll(this.#children);
   }
+}
+
+/** The parts were given variables; their complaints are told in the words in which the user gave them. */
+function named(error: unknown, settings: Settings): unknown {
+  if (!(error instanceof CliError)) return error;
+  const specs = [...SERVE_OPTIONS, ...ENGINE_OPTIONS, ...RUNNER_ONLY_OPTIONS];
+  const { exitCode, message, next } = error;
+  return new CliError(exitCode, namedAsGiven(message, settings, specs), next, { cause: error });
 }
 
 /** The runner first: it hands results and unfinished work to the control plane, which must still be there. */

@@ -69,11 +69,17 @@ export class SupervisedChild {
     });
     this.#child = child;
     this.#lastLines = [];
+    const said: string[] = [];
     const onLine = (line: string) => {
       const text = parseReadyLine(part, line);
-      if (text === null) this.#pass(line);
-      else {
+      if (text === null) {
+        // At a first start that fails, what it says last becomes our own error: it is not told twice.
+        const ownWords = first !== null && !ready && (said.length > 0 || line.startsWith('error: '));
+        if (ownWords) said.push(line);
+        this.#pass(line, { quietly: ownWords });
+      } else {
         ready = true;
+        for (const held of said) this.#options.onLine(held);
         first?.onReady(text);
       }
     };
@@ -94,9 +100,9 @@ export class SupervisedChild {
     });
   }
 
-  #pass(line: string): void {
+  #pass(line: string, { quietly }: { quietly: boolean }): void {
     this.#lastLines = [...this.#lastLines.slice(-19), line];
-    this.#options.onLine(line);
+    if (!quietly) this.#options.onLine(line);
   }
 
   #restartLater(ranMs: number): void {

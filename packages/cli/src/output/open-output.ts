@@ -84,7 +84,7 @@ async function identityAt(path: string): Promise<FileIdentity | null> {
 function refuseInput(name: string, output: FileIdentity | null, input: OtherFile | null): void {
   if (input === null || !isSameFile(output, input.identity)) return;
   throw usageError(
-    `The results would be written over the input: ${name} and ${input.name} are the same file`,
+    `The results would be written over the input: ${name} ${name === input.name ? 'is the input' : `and ${input.name} are the same file`}`,
     'give another file with -o; nothing was submitted and nothing was changed',
   );
 }
