@@ -47,6 +47,21 @@ describe('over a pushing transport', () => {
     expect(cases.recorder.offers.map(({ model }) => model)).toEqual(['m', 'made-up-7', 'm']);
   });
 
+  it('a job that waited for a budget is offered when the one before it has ended, though nothing else is ready', async () => {
+    await cases.ledger.setProjectLimits({ projectId: 'default', change: { maxRunningJobs: 1 } });
+    const first = await cases.createJob({ items: 2 });
+    cases.clock.advance(1);
+    const second = await cases.createJob({ items: 2 });
+    for (let tick = 0; tick < 3; tick += 1) await cases.dispatcher.tick();
+    const { offers } = cases.recorder;
+    expect(offers.map(({ job_id }) => job_id)).toEqual([first.id]);
+    const [offer] = offers;
+    if (!offer) throw new Error('nothing was offered');
+    await cases.settleItems(await cases.take(offer), [0, 1]);
+    await cases.dispatcher.tick();
+    expect(offers.map(({ job_id }) => job_id)).toEqual([first.id, second.id]);
+  });
+
   it('offers again what nobody claimed in its time, and only that', async () => {
     await cases.createJob({ items: 3, shardItems: 1 });
     await cases.dispatcher.tick();

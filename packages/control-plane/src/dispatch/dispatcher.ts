@@ -9,7 +9,7 @@ import { Metrics } from '../telemetry/metrics.js';
 import { CLOCK, CONFIG, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
 import { FairShare } from './fair-share.js';
 import { LanePublisher } from './lane-publisher.js';
-import { laneRooms, totalRoom } from './lane-windows.js';
+import { LANE_WINDOW_MIN, laneRooms, totalRoom } from './lane-windows.js';
 import { OutstandingOffers } from './outstanding-offers.js';
 import { type OfferBounds, type OfferChoice, pickShards } from './pick-shards.js';
 import { servedModels } from './served-models.js';
@@ -111,12 +111,12 @@ export class Dispatcher {
     const reports = runners.map(({ report }) => report);
     const models = [...servedModels(reports, SERVED_MODELS_MAX)];
     if (models.length === 0) return false;
-    const backlog = await this.#ledger.backlog({ models });
-    // What waits for a budget counts: whether it still has to is found out when offers are taken.
-    if (backlog.every(({ readyShards, budgetShards }) => readyShards + budgetShards === 0)) return false;
-    const rooms = laneRooms(backlog, reports);
+    const { lanes, waitForBudget } = await this.#ledger.laneLoads({ models });
+    if (lanes.length === 0 && !waitForBudget) return false;
+    const rooms = laneRooms(lanes, reports);
     const closed = this.#lanes.closed();
-    const room = (lane: string) => (closed.has(lane) ? 0 : (rooms.get(lane) ?? 0));
+    // Of a lane that only held jobs have work for nothing is counted: when one is let in, its first offers go.
+    const room = (lane: string) => (closed.has(lane) ? 0 : (rooms.get(lane) ?? LANE_WINDOW_MIN));
     const limit = Math.min(BATCH, Math.max(SMALL_BATCH, totalRoom([...rooms.keys()].map(room))));
     const offered = await this.#offer({
       models,

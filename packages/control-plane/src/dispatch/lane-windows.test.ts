@@ -1,17 +1,14 @@
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import { expect, it } from 'vitest';
-import type { LaneBacklog } from '../ports/ledger.js';
+import type { LaneLoad } from '../ports/ledger.js';
 import { reportOf } from '../use-cases-fixture.js';
 import { LANE_WINDOW_MAX, laneRooms } from './lane-windows.js';
 
-const lane = (fields: Partial<LaneBacklog> = {}): LaneBacklog => ({
+const lane = (fields: Partial<LaneLoad> = {}): LaneLoad => ({
   model: 'm',
   priority: 'normal',
   readyShards: 100,
   offeredShards: 0,
-  leasedShards: 0,
-  pausedShards: 0,
-  budgetShards: 0,
   readyItems: 25_600,
   ...fields,
 });
@@ -22,8 +19,7 @@ const runner = (id: string, window: number, fields: { models?: string[]; healthy
   return { ...reportOf(id, models), engines: [engine] } satisfies RunnerReport;
 };
 
-const roomOf = (backlog: LaneBacklog, runners: RunnerReport[]) =>
-  laneRooms([backlog], runners).get('normal/m');
+const roomOf = (backlog: LaneLoad, runners: RunnerReport[]) => laneRooms([backlog], runners).get('normal/m');
 
 it('a lane has room for twice the shards that the windows of its engines hold', () => {
   expect(roomOf(lane(), [runner('a', 512), runner('b', 1_024), runner('c', 64)])).toBe(2 * (2 + 4 + 1));

@@ -1,8 +1,8 @@
 import { laneName, type RunnerReport } from '@batch-infer/contracts/runner-protocol';
-import type { LaneBacklog } from '../ports/ledger.js';
+import type { LaneLoad } from '../ports/ledger.js';
 
 /** Offers of a lane that stand however small the windows are: the next one finds work at once. */
-const LANE_WINDOW_MIN = 8;
+export const LANE_WINDOW_MIN = 8;
 /** Offers of a lane that may stand unclaimed at a time, whatever runners report. */
 export const LANE_WINDOW_MAX = 1_024;
 /** One window full at the engines and one on its way. */
@@ -14,7 +14,7 @@ const WINDOWS_AHEAD = 2;
  * shards does.
  */
 export function laneRooms(
-  backlog: readonly LaneBacklog[],
+  backlog: readonly LaneLoad[],
   runners: readonly RunnerReport[],
 ): ReadonlyMap<string, number> {
   const windows = modelWindows(runners);

@@ -63,6 +63,17 @@ export function admissionConformance(world: () => LedgerWorld): void {
       expect(budgets).toEqual([null, null, 'running_jobs', 'running_jobs', 'running_jobs']);
     });
 
+    it('leave what they hold back out of the load of its lane, and say that something waits', async () => {
+      const { ledger } = world();
+      const loads = () => ledger.laneLoads({ models: ['model-a'] });
+      expect(await loads()).toEqual({ lanes: [], waitForBudget: false });
+      await limit({ maxRunningJobs: 1 });
+      await jobs(3);
+      await offered();
+      const lane = { model: 'model-a', priority: 'normal', readyShards: 1, readyItems: 2, offeredShards: 1 };
+      expect(await loads()).toEqual({ lanes: [lane], waitForBudget: true });
+    });
+
     it('are no matter of other projects', async () => {
       await limit({ maxRunningJobs: 1 });
       const [first] = await jobs(3);

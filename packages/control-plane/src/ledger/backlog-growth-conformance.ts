@@ -88,6 +88,7 @@ export function backlogGrowthConformance(
       const nowMs = world.nowMs + 1;
       await ledger.takeOffers({ staleBeforeMs: 0, limit: 32, nowMs });
       await ledger.takeOffers({ staleBeforeMs: 0, limit: 32, nowMs, models: ['model-a'] });
+      await ledger.laneLoads({ models: ['model-a'] });
       await ledger.backlog({ models: ['model-a'] });
       await ledger.backlog({ models: ['model-a'], others: 'other' });
       await ledger.listUnplanned({ createdBeforeMs: nowMs + 1e9, small: true, limit: 16, nowMs });

@@ -10,6 +10,7 @@ import { abandonFinalization, claimFinalization, finishJob } from './finalizatio
 import { forgetIdempotency } from './idempotency.js';
 import { jobProblemLedger } from './job-problems.js';
 import { claimPlanning, createJob, findJob, listJobs, planJob, refuseJob } from './jobs.js';
+import { laneLoads } from './lane-loads.js';
 import { claimShard, expireRunner, getShard, releaseShard, renewLeases } from './leases.js';
 import { migrate } from './migrate.js';
 import { offerLaneLedger } from './offer-lanes.js';
@@ -106,6 +107,7 @@ export function sqlLedger(database: Database, clock: Clock): Ledger {
     listRunners: (params) => listRunners(database, params),
 
     forgetIdempotency: (params) => forgetIdempotency(database, params),
+    laneLoads: (params) => laneLoads(database, params),
     backlog: (params) => backlog(database, params),
 
     ...accessLedger(database),

@@ -330,6 +330,11 @@ export interface Ledger
   /** Drops idempotency rows older than their time. */
   forgetIdempotency(params: { explicitBeforeMs: number; implicitBeforeMs: number }): Promise<void>;
   /**
+   * The lanes of these models that have shards to offer. `waitForBudget`: jobs wait for a budget, as of the last look; which
+   * of them may go by now is found out by `takeOffers`.
+   */
+  laneLoads(params: { models: readonly string[] }): Promise<{ lanes: LaneLoad[]; waitForBudget: boolean }>;
+  /**
    * Ready and leased shards, by lane; with `models` only of their lanes, and with `others` those of all other models
    * together, under that name.
    */
@@ -342,6 +347,17 @@ export interface RenewedLease {
   readonly status: 'held' | 'lost' | 'stop';
   /** When its job expires; absent for a lost lease. */
   readonly expiresAtMs?: number;
+}
+
+/** What a lane has to offer, and what of it is offered. */
+export interface LaneLoad {
+  readonly model: string;
+  readonly priority: Priority;
+  /** Of jobs that neither are paused nor wait for a budget. */
+  readonly readyShards: number;
+  readonly readyItems: number;
+  /** Offered and not yet claimed. */
+  readonly offeredShards: number;
 }
 
 export interface LaneBacklog {
