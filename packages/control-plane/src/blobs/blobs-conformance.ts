@@ -76,6 +76,15 @@ export function blobsConformance(
       await blobs.delete({ key });
     });
 
+    it('deletes many at once, and takes those that are not there', async () => {
+      const keys = Array.from({ length: 30 }, (_, number) => `many/${number}`);
+      await Promise.all(keys.map((key) => blobs.put({ key, body: Buffer.from('x') })));
+      await blobs.put({ key: 'many-others', body: Buffer.from('stays') });
+      await blobs.deleteMany({ keys: [...keys, 'many/none'] });
+      expect((await blobs.list({ prefix: 'many' })).map(({ key }) => key)).toEqual(['many-others']);
+      await blobs.deleteMany({ keys: [] });
+    });
+
     it('deletes, also what others are reading', async () => {
       const key = newKey();
       await blobs.put({ key, body: bytesOf('text') });

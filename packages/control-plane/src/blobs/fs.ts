@@ -34,6 +34,8 @@ export async function openFolderBlobs(root: string): Promise<Blobs> {
   return new FolderBlobs(root, temporaryFolder);
 }
 
+const PARALLEL_DELETES = 16;
+
 class FolderBlobs implements Blobs {
   readonly #root: string;
   readonly #temporaryFolder: string;
@@ -162,6 +164,12 @@ class FolderBlobs implements Blobs {
 
   async delete({ key }: { key: string }): Promise<void> {
     await rm(this.#fileOf(key), { force: true });
+  }
+
+  async deleteMany({ keys }: { keys: readonly string[] }): Promise<void> {
+    for (let at = 0; at < keys.length; at += PARALLEL_DELETES) {
+      await Promise.all(keys.slice(at, at + PARALLEL_DELETES).map((key) => this.delete({ key })));
+    }
   }
 
   async check(): Promise<void> {

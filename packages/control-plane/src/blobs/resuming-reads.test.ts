@@ -43,6 +43,7 @@ const bound = (blobs: Blobs): Blobs => ({
   head: (params) => blobs.head(params),
   list: (params) => blobs.list(params),
   delete: (params) => blobs.delete(params),
+  deleteMany: (params) => blobs.deleteMany(params),
   check: () => blobs.check(),
   close: () => blobs.close(),
 });

@@ -26,6 +26,7 @@ export function withResumingReads(blobs: Blobs, firstDelayMs = FIRST_DELAY_MS): 
     head: (params) => blobs.head(params),
     list: (params) => blobs.list(params),
     delete: (params) => blobs.delete(params),
+    deleteMany: (params) => blobs.deleteMany(params),
     check: () => blobs.check(),
     close: () => blobs.close(),
   };

@@ -6,6 +6,7 @@ import {
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
+import { startTcpFaultProxy } from '@batch-infer/testkit';
 import { stackEnvironment, stackVariable } from '@batch-infer/testkit/stack-environment';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { blobsConformance } from './blobs-conformance.js';
@@ -16,7 +17,12 @@ const endpoint = stackVariable('BATCH_INFER_S3_ENDPOINT', 'blobs on S3');
 const environment = stackEnvironment();
 const { bucket, prefix } = parseBlobsUrl(environment.BATCH_INFER_BLOBS ?? 's3://batch-infer');
 
-const open = async (options: { folder: string; staleUploadMs?: number }) => {
+const open = async (options: {
+  folder: string;
+  staleUploadMs?: number;
+  silenceMs?: number;
+  endpoint?: string;
+}) => {
   for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_REGION']) {
     vi.stubEnv(name, environment[name] ?? '');
   }
@@ -36,6 +42,29 @@ describe.runIf(endpoint !== null)('with a real server', () => {
   blobsConformance('a bucket', async () => {
     const blobs = await open({ folder: 'conformance-suite' });
     return { blobs, close: () => blobs.close() };
+  });
+
+  it('connections that go silent fail within their deadline, and new ones are made', async () => {
+    const url = new URL(endpoint ?? '');
+    const proxy = await startTcpFaultProxy({ targetHost: url.hostname, targetPort: Number(url.port) });
+    const blobs = await open({
+      folder: `silent-${randomUUID()}`,
+      silenceMs: 500,
+      endpoint: `http://127.0.0.1:${proxy.port}`,
+    });
+    try {
+      const put = () => blobs.put({ key: 'silent/object', body: Buffer.from('x') });
+      await put();
+      proxy.stall();
+      await expect(put()).rejects.toThrow();
+      await expect(blobs.get({ key: 'silent/object' })).rejects.toThrow();
+      await proxy.pass();
+      await put();
+      await blobs.delete({ key: 'silent/object' });
+    } finally {
+      await blobs.close();
+      await proxy.close();
+    }
   });
 
   describe('unfinished uploads', () => {

@@ -18,13 +18,14 @@ export interface S3BlobsOptions {
   readonly endpoint: string | null;
   /** Age at which an unfinished upload is taken for one of a dead process; 24 hours. */
   readonly staleUploadMs?: number;
+  /** Silence after which a request has failed; 20 s. */
+  readonly silenceMs?: number;
 }
 
 const PART_BYTES = 8 * 1024 * 1024;
 const PARTS_AT_ONCE = 2;
 const LIST_LIMIT = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** Silence after which a request has failed. */
 const SOCKET_TIMEOUT_MS = 20_000;
 /** Written by `check`, by every process. */
 const CHECK_KEY = 'check/writable';
@@ -43,7 +44,10 @@ export async function openS3Blobs(options: S3BlobsOptions): Promise<Blobs> {
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     maxAttempts: 3,
-    requestHandler: { connectionTimeout: CONNECT_TIMEOUT_MS, socketTimeout: SOCKET_TIMEOUT_MS },
+    requestHandler: {
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      socketTimeout: options.silenceMs ?? SOCKET_TIMEOUT_MS,
+    },
   });
   s3.middlewareStack.add(
     (next) => async (call) => {
@@ -193,6 +197,26 @@ class S3Blobs implements Blobs {
 
   async delete({ key }: { key: string }): Promise<void> {
     await this.#s3.send(new this.#sdk.client.DeleteObjectCommand(this.#target(key)));
+  }
+
+  async deleteMany({ keys }: { keys: readonly string[] }): Promise<void> {
+    for (let at = 0; at < keys.length; at += LIST_LIMIT) {
+      const part = keys.slice(at, at + LIST_LIMIT);
+      // Some servers have no request for many (Google's S3 interface, for one), or refuse single keys of it.
+      const left = await this.#deleteAtOnce(part).catch(() => part);
+      for (const key of left) await this.delete({ key });
+    }
+  }
+
+  /** The keys that were not deleted. */
+  async #deleteAtOnce(keys: readonly string[]): Promise<readonly string[]> {
+    if (keys.length < 2) return keys;
+    const Objects = keys.map((key) => ({ Key: this.#target(key).Key }));
+    const answer = await this.#s3.send(
+      new this.#sdk.client.DeleteObjectsCommand({ Bucket: this.#bucket, Delete: { Objects, Quiet: true } }),
+    );
+    const refused = new Set((answer.Errors ?? []).map(({ Key: name }) => name));
+    return keys.filter((key) => refused.has(this.#prefix + key));
   }
 
   async check(): Promise<void> {

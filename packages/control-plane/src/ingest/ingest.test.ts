@@ -29,6 +29,7 @@ function slowBlobs(take: (chunk: Buffer) => Promise<void>): { blobs: Blobs; stor
     delete: async ({ key }) => {
       stored.delete(key);
     },
+    deleteMany: unused,
     check: unused,
     close: async () => undefined,
   };

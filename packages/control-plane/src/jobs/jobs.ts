@@ -2,6 +2,7 @@ import type { JobState } from '@batch-infer/contracts';
 import { isTerminal, toJobId, toJobStatus } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
+import { JobWatch } from '../events/job-watch.js';
 import { shownId } from '../files/files.js';
 import { dropObjects } from '../files/record-objects.js';
 import type { Blobs } from '../ports/blobs.js';
@@ -35,8 +36,7 @@ export class Jobs {
   readonly #blobs: Blobs;
   readonly #clock: Clock;
   readonly #signals: Signals;
-  /** True when the process is about to end: nobody is made to wait any more. */
-  #draining = false;
+  readonly #watch: JobWatch;
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -48,9 +48,7 @@ export class Jobs {
     this.#blobs = blobs;
     this.#clock = clock;
     this.#signals = signals;
-    signals.once('draining', () => {
-      this.#draining = true;
-    });
+    this.#watch = new JobWatch(signals);
   }
 
   /** @throws DomainError `not_found` */
@@ -75,37 +73,15 @@ export class Jobs {
     const first = await this.get(projectId, id);
     if (isTerminal(first.state)) return first;
     const deadline = performance.now() + waitMs;
+    using watcher = this.#watch.open(first.id);
     let job = first;
     while (toJobStatus(job.state) === toJobStatus(first.state)) {
       const leftMs = deadline - performance.now();
-      if (leftMs <= 0 || this.#draining) break;
-      await this.#change(job.id, Math.min(leftMs, POLL_INTERVAL_MS), signal);
+      if (leftMs <= 0 || this.#watch.draining) break;
+      await watcher.next(Math.min(leftMs, POLL_INTERVAL_MS), signal);
       job = await this.get(projectId, id);
     }
     return job;
-  }
-
-  /** Resolves at the next signal about a job, or after `timeoutMs`. @throws the signal's reason */
-  async #change(jobId: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const listener = (changed: string): void => {
-      if (changed === jobId) resolve();
-    };
-    const onAbort = (): void => resolve();
-    const timer = setTimeout(resolve, timeoutMs);
-    this.#signals.on('job-changed', listener);
-    this.#signals.on('draining', resolve);
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#signals.off('job-changed', listener);
-      this.#signals.off('draining', resolve);
-      signal.removeEventListener('abort', onAbort);
-    }
-    signal.throwIfAborted();
   }
 
   /**

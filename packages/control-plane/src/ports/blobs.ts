@@ -23,6 +23,8 @@ export interface Blobs {
   list(params: { prefix: string; after?: string; limit?: number }): Promise<ListedBlob[]>;
   /** Deletes an object; deleting what is not there is no error. */
   delete(params: { key: string }): Promise<void>;
+  /** Deletes many objects with few requests; those that are not there are no error. */
+  deleteMany(params: { keys: readonly string[] }): Promise<void>;
   /** Answers when the store can be read and written. */
   check(): Promise<void>;
   close(): Promise<void>;

@@ -40,10 +40,12 @@ export interface SignalMap {
   'job-finalizing': [jobId: string];
 }
 
+const MAX_LISTENERS = 50;
+
 export class Signals extends EventEmitter<SignalMap> {
   constructor() {
     super();
-    // One listener for each long poll: hundreds are normal.
-    this.setMaxListeners(0);
+    // Every part of the process listens once; requests that wait share a listener (`JobWatch`).
+    this.setMaxListeners(MAX_LISTENERS);
   }
 }

@@ -8,6 +8,7 @@ import type { RequestLimits, Standing } from '../../rate-limits/request-limits.j
 import type { BucketState } from '../../rate-limits/token-bucket.js';
 import type { AuthenticatedRequest } from '../auth/project.js';
 import { routeScopeOf } from '../auth/route-scopes.js';
+import { clientSignal } from '../request-context.js';
 
 /** Plain requests wait for their turn instead of being refused. */
 const QUEUED: ReadonlySet<string> = new Set(ENDPOINTS);
@@ -45,9 +46,16 @@ export function registerRateLimits(fastify: FastifyInstance, limits: RequestLimi
     if (state === null) return;
     tell(reply, state);
     if (state.waitMs === 0) return;
-    if (waits && state.waitMs <= LIMITS.retryAfterMaxSeconds * 1_000) await delay(state.waitMs);
+    if (waits && state.waitMs <= LIMITS.retryAfterMaxSeconds * 1_000) await turn(state.waitMs, reply);
     else if (waits || !overdraw) throw refusal(reply, state);
   });
+}
+
+/** Waits for the request's turn, as long as somebody waits for its answer. @throws ClientGoneError */
+async function turn(waitMs: number, reply: FastifyReply): Promise<void> {
+  const signal = clientSignal(reply);
+  await delay(waitMs, undefined, { signal }).catch(() => undefined);
+  signal.throwIfAborted();
 }
 
 function tell(reply: FastifyReply, { limit, remaining, resetMs }: BucketState): void {
