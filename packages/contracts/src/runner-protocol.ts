@@ -50,6 +50,8 @@ export const engineReport = z.object({
   in_flight: z.int(),
   /** Why the engine takes no work, for `waiting_for`. */
   problem: z.string().max(LIMITS.engineProblemChars).nullable(),
+  /** For how long that has been so, in milliseconds. Absent in reports of older runners, and without a problem. */
+  problem_ms: z.number().min(0).optional(),
 });
 
 export const runnerReport = z.object({

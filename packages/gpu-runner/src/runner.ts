@@ -4,6 +4,7 @@ import type { OfferSubscriber } from '@batch-infer/transport';
 import { type Clock, monotonicClock, sleep } from './clock.js';
 import type { RunnerConfig } from './config.js';
 import { EngineFleet } from './engine/fleet.js';
+import { fileLimitWarning, openFileLimit } from './file-limit.js';
 import { createLogger, type RunnerLogger, reasonOf } from './logger.js';
 import { Dispatcher } from './loop/dispatcher.js';
 import { Feeder } from './loop/feeder.js';
@@ -54,6 +55,8 @@ export interface RunnerDependencies {
 
 const TICK_MS = 200;
 const RENEW_MS = 5_000;
+/** Requests in flight that a steered window comes to, as a rule. */
+const USUAL_WINDOW = 256;
 const ENGINE_DOWN_MS = 20_000;
 const SETTLE_AT_END_MS = 15_000;
 const SETTLE_AT_FAST_END_MS = 500;
@@ -142,6 +145,9 @@ class RunnerProcess implements Runner {
       onLaunch: (command) => this.#dependencies.onLaunch?.(command),
     });
     this.#fleet = fleet;
+    const window = this.#config.window ?? this.#config.maxSequences ?? USUAL_WINDOW;
+    const warning = fileLimitWarning(openFileLimit(), { engines: fleet.engines.length, window });
+    if (warning !== null) this.#logger.warn({}, warning);
     await this.#startMetrics(fleet);
     await fleet.firstReady(signal);
     const { dispatcher, leases } = this.#assemble(fleet);

@@ -106,6 +106,7 @@ export function toRunner(wire: RunnerView): Runner {
       window: engine.window,
       inFlight: engine.in_flight,
       problem: engine.problem,
+      problemMs: engine.problem_ms ?? null,
     })),
     freeSlots: wire.free_slots,
     inFlight: wire.in_flight,

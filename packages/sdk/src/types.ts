@@ -251,6 +251,8 @@ export interface RunnerEngine {
   readonly inFlight: number;
   /** Why it takes no work. */
   readonly problem: string | null;
+  /** For how long that has been so, in milliseconds; `null` when the runner does not say. */
+  readonly problemMs: number | null;
 }
 
 /** A model that some live runner serves. */

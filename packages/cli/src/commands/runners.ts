@@ -1,3 +1,4 @@
+import type { Runner } from '@batch-infer/sdk';
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { connect } from '../jobs/connect.js';
@@ -31,10 +32,15 @@ async function run({ settings, io, interrupts }: CommandContext): Promise<number
     formatCount(runner.inFlight),
     `${formatRate(runner.itemsPerSecond)} items/s`,
     `${formatSeconds((Date.now() - runner.lastSeenAt.getTime()) / 1000)} ago`,
-    runner.engines.flatMap(({ problem }) => problem ?? []).join('; '),
+    runner.engines.flatMap((engine) => problemOf(engine) ?? []).join('; '),
   ]);
   await io.writeOut(
     formatTable([['RUNNER', 'MODELS', 'WINDOW', 'IN FLIGHT', 'RATE', 'SEEN', 'PROBLEM'], ...rows]),
   );
   return EXIT.ok;
+}
+
+function problemOf({ problem, problemMs }: Runner['engines'][number]): string | null {
+  if (problem === null || problemMs === null) return problem;
+  return `${problem} (for ${formatSeconds(problemMs / 1000)})`;
 }

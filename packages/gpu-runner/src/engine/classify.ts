@@ -12,7 +12,7 @@ import {
   usageOf,
 } from './answer.js';
 import { engineWords } from './engine-words.js';
-import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
+import { type BrokenConnection, type EngineAnswer, type EngineReply, isOutOfFiles } from './reply.js';
 import { withWholeUsage } from './response-usage.js';
 import { describeUnusable } from './unusable.js';
 
@@ -46,6 +46,8 @@ export interface Failure {
 /** A judged reply; `null` for one that we ended ourselves. */
 export type Verdict = Success | Failure;
 
+const OUT_OF_FILES =
+  'The runner has no file left for a connection (EMFILE): raise its limit of open files (ulimit -n).';
 const RESPONSES_PATH = '/v1/responses';
 
 const EMPTY = new Uint8Array(0);
@@ -65,6 +67,7 @@ export function classify(path: string, reply: EngineReply): Verdict | null {
     case 'broken':
       return failure(reply.broken === 'refused' ? 'engine_unreachable' : 'connection_lost', {
         broken: reply.broken,
+        ...(isOutOfFiles(reply) ? { message: OUT_OF_FILES } : {}),
       });
     case 'answer':
       return reply.status >= 200 && reply.status < 300 ? classifySuccess(path, reply) : classifyError(reply);

@@ -12,7 +12,7 @@ import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
 const RACE_MS = 100;
 const CONNECT_ERRORS: ReadonlySet<string> = new Set([
   ...['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'ETIMEDOUT'],
-  'UND_ERR_CONNECT_TIMEOUT',
+  ...['UND_ERR_CONNECT_TIMEOUT', 'EMFILE', 'ENFILE'],
 ]);
 
 export interface EngineRequest {

@@ -1,3 +1,4 @@
+import { LIMITS } from '@batch-infer/contracts';
 import { monotonicClock } from '../clock.js';
 import { RunnerError } from '../errors.js';
 import { isJsonObject } from './answer.js';
@@ -52,7 +53,9 @@ export async function discoverEngine(options: DiscoveryOptions): Promise<EngineI
     const why = reply.status === 200 ? 'is not a list of models' : `answered ${reply.status}`;
     throw notAnEngine(url, `GET ${MODELS_PATH} ${why}`);
   }
-  const models = [...new Set(served.map((model) => model.id).filter((id) => !id.includes('*')))];
+  const names = new Set(served.map((model) => model.id).filter((id) => !id.includes('*')));
+  // More than a runner may announce: those to serve are to be named.
+  const models = [...names].slice(0, LIMITS.servedModels);
   if (models.length > 0) return { models, llamaCpp };
   throw new RunnerError(
     'no_models',
@@ -95,7 +98,7 @@ function modelsIn(text: string): ServedModel[] | null {
     if (!isJsonObject(entry)) return [];
     const id = [entry.id, entry.name, entry.model].find((name) => typeof name === 'string' && name !== '');
     const ownedBy = typeof entry.owned_by === 'string' ? entry.owned_by : null;
-    return typeof id === 'string' ? [{ id, ownedBy }] : [];
+    return typeof id === 'string' && id.length <= LIMITS.servedModelChars ? [{ id, ownedBy }] : [];
   });
 }
 

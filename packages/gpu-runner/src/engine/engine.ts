@@ -1,10 +1,10 @@
+import { LIMITS } from '@batch-infer/contracts';
 import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
-import type { Clock } from '../clock.js';
-import type { RunnerLogger } from '../logger.js';
 import { allowance, applyBreaker, type BreakerEvent, type BreakerState, CLOSED, isYoung } from './breaker.js';
 import type { Verdict } from './classify.js';
 import { type EngineCall, EngineClient, type EngineConnection, type EngineRequest } from './client.js';
 import type { EngineInfo } from './discovery.js';
+import type { EngineOptions } from './engine-options.js';
 import { GaugeReader } from './gauge-reader.js';
 import { type Health, HealthRoute } from './health-route.js';
 import {
@@ -16,37 +16,13 @@ import {
   type Sent,
   TRANSPORT_FAILURES,
 } from './judgement.js';
-import { EngineLoad, type WindowLimits } from './load.js';
+import { EngineLoad } from './load.js';
 import { changesOfModels } from './model-list.js';
 import { Prober, type Target } from './prober.js';
 import { refusalText } from './refusal.js';
 import type { Decided, Ticket } from './standing.js';
 import { Standings } from './standings.js';
 import { MESSAGES_PATH, MessagesRoute } from './translate/messages-route.js';
-
-export interface EngineOptions {
-  readonly id: string;
-  readonly url: string;
-  readonly apiKey: string | null;
-  readonly limits: WindowLimits;
-  /** Default: HTTP to its address. */
-  readonly connection?: EngineConnection;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly logger: RunnerLogger;
-  /** `null`: its health is seen from its answers alone. */
-  readonly healthPath: string | null;
-  /** True when another engine of the runner serves the model and takes work. */
-  readonly elsewhere: (model: string) => boolean;
-  /** Its list of models is another one than before. */
-  readonly onModels: () => void;
-  /** It fails everything for some model: what it failed of late was not the items' fault. */
-  readonly onFailing: (engine: Engine) => void;
-  /** Asks it which models it has now; `null` when it does not say. */
-  readonly listModels: () => Promise<readonly string[] | null>;
-  /** Called when the engine may take more requests than before, or none any more. */
-  readonly onChange: () => void;
-}
 
 const BUSY_INTERVAL_MS = 500;
 const IDLE_INTERVAL_MS = 2_000;
@@ -85,6 +61,9 @@ export class Engine {
   readonly #healthRoute: HealthRoute;
   readonly #gauges: GaugeReader;
   #connected = false;
+  /** Since when it serves no model, and since when its breaker is not closed. */
+  #lostAtMs: number | null = null;
+  #pausedAtMs: number | null = null;
   #looking = false;
   #cancelLook: () => void = () => {};
   #closed = false;
@@ -173,14 +152,24 @@ export class Engine {
 
   get report(): RunnerReport['engines'][number] {
     const failing = this.models.length > 0 && this.models.every((model) => this.#givesNothing(model));
+    const problem = this.#problem()?.slice(0, LIMITS.engineProblemChars) ?? null;
+    const sinceMs = problem === null ? null : this.#problemSinceMs;
     return {
       id: this.id,
       models: [...this.models],
       healthy: this.models.length > 0 && this.#breaker.kind === 'closed' && !failing,
       window: this.load.window,
       in_flight: this.load.inFlight,
-      problem: this.#problem(),
+      problem,
+      ...(sinceMs === null ? {} : { problem_ms: Math.max(0, this.#options.clock.nowMs() - sinceMs) }),
     };
+  }
+
+  get #problemSinceMs(): number | null {
+    if (this.models.length === 0) return this.#lostAtMs;
+    if (this.#pausedAtMs !== null) return this.#pausedAtMs;
+    const full = this.models.map((model) => this.#standings.fullSinceMs(model)).find((atMs) => atMs !== null);
+    return full ?? this.#standings.failing[0]?.standing.sinceMs ?? null;
   }
 
   #givesNothing(model: string): boolean {
@@ -333,6 +322,8 @@ export class Engine {
     const before = this.#breaker;
     this.#breaker = applyBreaker(before, event, this.#options.clock.nowMs());
     if (this.#breaker.kind === before.kind) return;
+    this.#pausedAtMs =
+      this.#breaker.kind === 'closed' ? null : (this.#pausedAtMs ?? this.#options.clock.nowMs());
     if (this.#breaker.kind === 'half_open' && isYoung(this.#breaker, this.#options.clock.nowMs())) {
       if (this.#lastTarget !== null && this.#prober.forTarget(this.#lastTarget) !== null) void this.#prove();
     }
@@ -429,6 +420,7 @@ export class Engine {
     const changes = changesOfModels(this.models, models);
     if (changes === null) return;
     this.models = models;
+    this.#lostAtMs = models.length === 0 ? nowMs : null;
     logger.warn({ engine: this.url }, `engine ${this.url} ${changes}`);
     onModels();
     this.#options.onChange();

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js';
 import type { RunnerLogger } from '../logger.js';
 import type { EngineClient } from './client.js';
-import type { EngineReply } from './reply.js';
+import { type EngineReply, isOutOfFiles } from './reply.js';
 
 /** `silent`: it neither answers nor refuses, as a frozen process or one that has no thread left. */
 export type Health = 'alive' | 'dead' | 'silent';
@@ -69,5 +69,6 @@ export class HealthRoute {
 /** vLLM answers 503 when its engine is dead, llama.cpp while it loads; a server without the route is there all the same. */
 function healthOf(reply: EngineReply): Health {
   if (reply.kind === 'answer') return reply.status >= 500 ? 'dead' : 'alive';
-  return reply.kind === 'broken' ? 'dead' : 'silent';
+  // Without a free file of our own nothing can be asked: that is not the engine's end.
+  return reply.kind === 'broken' && !isOutOfFiles(reply) ? 'dead' : 'silent';
 }

@@ -115,3 +115,17 @@ describe('a launched engine', () => {
     await expect(launch("engine 'x")).rejects.toMatchObject({ code: 'invalid_config', exitCode: 2 });
   });
 });
+
+test('a process that the engine left behind, with our pipes, does not hold up the end', async () => {
+  // A session of its own is outside the group that is ended.
+  const left =
+    "require('node:child_process').spawn('sleep', ['20'], { detached: true, stdio: 'inherit' }); setInterval(() => {}, 1000)";
+  const launcher = await launch(`'${process.execPath}' -e "${left}"`, {
+    graceMs: 500,
+    url: 'http://127.0.0.1:9',
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  const startedAtMs = performance.now();
+  await launcher.stop(false);
+  expect(performance.now() - startedAtMs).toBeLessThan(15_000);
+});

@@ -27,6 +27,8 @@ export interface LauncherOptions {
 
 const DEFAULT_URL = 'http://127.0.0.1:8000';
 const KEPT_LINES = 50;
+/** How long the last lines of an engine that has ended may take. */
+const PIPES_MS = 1_000;
 const RESTART_CEILINGS_MS = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
 /** Ends in a row before it was ever of use, after which it is given up. */
 const FAILED_STARTS = 3;
@@ -139,7 +141,14 @@ export class EngineLauncher {
       createInterface({ input: stream }).on('line', (line) => this.#keep(line));
     }
     // What a dead engine leaves behind keeps the GPU's memory, and our pipes open.
-    child.once('exit', () => this.#signal('SIGKILL'));
+    child.once('exit', () => {
+      this.#signal('SIGKILL');
+      // A process that left the group holds our pipes open: it is not waited for.
+      this.#options.clock.after(PIPES_MS, () => {
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+      });
+    });
     this.#exited = new Promise((resolve) => {
       child.once('close', () => resolve());
       child.once('error', () => resolve());

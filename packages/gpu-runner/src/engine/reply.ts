@@ -36,3 +36,7 @@ export interface EngineAnswer {
  * - `partial`: it broke inside an answer.
  */
 export type BrokenConnection = 'refused' | 'raced' | 'silent' | 'partial';
+
+/** The connection did not come about because this process has no file left for it. */
+export const isOutOfFiles = (reply: EngineReply): boolean =>
+  reply.kind === 'broken' && /\bE[MN]FILE\b/.test(reply.reason ?? '');
