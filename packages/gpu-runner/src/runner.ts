@@ -244,6 +244,7 @@ class RunnerProcess implements Runner {
       ...shared,
       engines: fleet.engines,
       itemsPerSecond: () => this.#rate.perSecond,
+      unsettledBytes: () => this.#leases?.unsettledBytes ?? 0,
       onProgress: () => {
         this.#feeder?.check();
         this.#onIdle();

@@ -55,6 +55,7 @@ export async function runMoody(scenario: MoodyRun): Promise<MoodyCourse> {
   );
   const dispatcher = new Dispatcher({
     ...{ engines, clock, random, stats: new RunnerStats(), itemsPerSecond: () => 0, onProgress: () => {} },
+    unsettledBytes: () => 0,
   });
   for (const engine of engines) void engine.connect({ models: [MODEL], llamaCpp: false });
   const settler = new Settler({
@@ -66,7 +67,14 @@ export async function runMoody(scenario: MoodyRun): Promise<MoodyCourse> {
       }
       return { accepted, repeated: 0, shard_done: false, stop: false };
     },
-    ...{ clock, waits: new OutageWaits(clock), random, onSettled: () => {}, onRefused: () => {} },
+    ...{
+      clock,
+      waits: new OutageWaits(clock),
+      random,
+      onSettled: () => {},
+      onRefused: () => {},
+      onRoom: () => {},
+    },
     ...{ onDropped: () => {}, onTrouble: () => {} },
   });
   const run = new ShardRun(leaseOf(items.length), settler, clock.nowMs());

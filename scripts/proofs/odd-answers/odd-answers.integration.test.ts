@@ -11,7 +11,7 @@ import {
   plainRequests,
   type Road,
 } from './roads.js';
-import { CHAT_MODEL, MODEL, OddStack, oddMarker, soundMarker } from './stack.js';
+import { CHAT_MODEL, largeMarker, MODEL, OddStack, oddMarker, soundMarker } from './stack.js';
 
 /** Each seed is one odd answer on one road. */
 const SEEDS = scale('PROOF_ODD_SEEDS', 1_000);
@@ -153,3 +153,19 @@ test.each(WAYS)(
     expect(stack.runner?.report().models).toEqual(expect.arrayContaining([MODEL, CHAT_MODEL]));
   },
 );
+
+test('a large answer is delivered, and one that is too large fails at once, with words, beside its neighbours', {
+  timeout: 300_000,
+}, async () => {
+  const common = { endpoint: '/v1/embeddings', model: MODEL } as const;
+  const ends = await nativeJob(stack.url, [
+    { ...common, id: 'large', text: largeMarker(40) },
+    { ...common, id: 'sound', text: soundMarker('beside-large') },
+    { ...common, id: 'too-large', text: largeMarker(200) },
+  ]);
+  expect(ends.get('large')).toMatchObject({ ok: true });
+  expect(ends.get('large')?.raw.length).toBeGreaterThan(39 * 1024 * 1024);
+  expect(ends.get('sound')).toMatchObject({ ok: true });
+  expect(ends.get('too-large')).toMatchObject({ ok: false, words: expect.stringContaining('answerBytes') });
+  for (const mebibytes of [40, 200]) expect(stack.sent(largeMarker(mebibytes))).toBe(1);
+});

@@ -20,8 +20,12 @@ export const CHAT_MODEL = 'chat-model';
 export const oddMarker = (seed: number): string => `odd-${seed}. says`;
 export const soundMarker = (name: string): string => `sound-${name}. says`;
 
+/** Asks for an answer of so many MiB. */
+export const largeMarker = (mebibytes: number): string => `large-${mebibytes}. says`;
+
 const SEED = /odd-(\d+)\./;
-const MARKER = /(?:odd|sound)-[\w-]+\./;
+const LARGE = /large-(\d+)\./;
+const MARKER = /(?:odd|sound|large)-[\w-]+\./;
 
 /** An engine that counts how often it was sent each request. */
 export class OddEngine {
@@ -69,6 +73,8 @@ export class OddEngine {
     const [marker] = MARKER.exec(body) ?? [];
     if (marker === undefined) return json(200, soundAnswer(endpoint, 'hello'));
     this.sent.set(marker, (this.sent.get(marker) ?? 0) + 1);
+    const [, mebibytes] = LARGE.exec(marker) ?? [];
+    if (mebibytes !== undefined) return largeAnswer(Number(mebibytes));
     const [, seed] = SEED.exec(marker) ?? [];
     return seed === undefined
       ? json(200, soundAnswer(endpoint, `${marker} says`))
@@ -80,6 +86,16 @@ const json = (status: number, value: object): EngineAnswer => ({
   ...{ status, contentType: 'application/json' },
   body: Buffer.from(JSON.stringify(value)),
 });
+
+/** Embeddings as an engine writes them, of about so many bytes. */
+function largeAnswer(mebibytes: number): EngineAnswer {
+  const numbers = Buffer.from('-0.012345678901234,');
+  const body = Buffer.alloc(mebibytes * 1024 * 1024, numbers);
+  const head = Buffer.from('{"object":"list","data":[{"object":"embedding","index":0,"embedding":[');
+  const tail = Buffer.from('0]}],"usage":{"prompt_tokens":5,"total_tokens":5}}');
+  const whole = body.subarray(0, body.length - (body.length % numbers.length));
+  return { status: 200, contentType: 'application/json', body: Buffer.concat([head, whole, tail]) };
+}
 
 /** A control plane, two engines and their runner in this process: thousands of requests cost seconds. */
 export class OddStack {

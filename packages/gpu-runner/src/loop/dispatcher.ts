@@ -1,15 +1,16 @@
-import { FAILURE_RULES, newId } from '@batch-infer/contracts';
+import { FAILURE_RULES, LIMITS, newId } from '@batch-infer/contracts';
 import type { Clock } from '../clock.js';
-import { classify, type Failure, type Success, type Verdict } from '../engine/classify.js';
+import type { Failure, Success, Verdict } from '../engine/classify.js';
 import type { Engine } from '../engine/engine.js';
 import type { Blame, Judgement, Sent } from '../engine/judgement.js';
-import type { EngineReply } from '../engine/reply.js';
 import type { Decided } from '../engine/standing.js';
 import type { RunnerStats } from '../stats.js';
 import type { WorkItem } from '../work/item.js';
 import { homeOf, prefixKeyOf } from '../work/prefix-key.js';
 import type { ShardRun } from '../work/shard-run.js';
+import { AnswerSizes, hasRoom } from './answer-room.js';
 import { ExpectedOutput } from './expected-output.js';
+import { judged } from './judged-reply.js';
 import { NoiseMeter } from './noise-meter.js';
 import { type Outcome, reusedBy, segmentLineOf } from './outcome.js';
 import { pickEngine } from './picker.js';
@@ -22,6 +23,8 @@ export interface DispatcherOptions {
   readonly random: () => number;
   readonly stats: RunnerStats;
   readonly itemsPerSecond: () => number;
+  /** Bytes of outcomes that are kept until the control plane has them. */
+  readonly unsettledBytes: () => number;
   /** Called after items have started or ended: more may be needed. */
   readonly onProgress: () => void;
 }
@@ -57,6 +60,7 @@ interface Lane {
   readonly alone: WorkItem[];
   /** Items that wait for their next attempt. */
   delayed: number;
+  readonly answers: AnswerSizes;
 }
 
 /** Failures of other items in a row, after which an item is not given up: the engine is more likely to blame. */
@@ -156,7 +160,7 @@ export class Dispatcher {
       started = false;
       // One item of each model in turn: models that share an engine share its window.
       for (const lane of this.#lanes.values()) {
-        if (lane.queue.size === 0) continue;
+        if (lane.queue.size === 0 || !this.#hasRoom(lane)) continue;
         const engine = pickEngine(engines, lane);
         const item = engine === null ? null : lane.queue.take(engine.url, engine.onTrial);
         if (engine === null || item === null) continue;
@@ -170,7 +174,7 @@ export class Dispatcher {
   #startAlone(): Engine | null {
     for (const lane of this.#lanes.values()) {
       const [item] = lane.alone;
-      if (item === undefined) continue;
+      if (item === undefined || !this.#hasRoom(lane)) continue;
       const engine = this.#options.engines.find((one) => one.capacityFor(lane.model) > 0);
       if (engine === undefined) continue;
       if (engine.load.inFlight > 0 || engine.roomFor(lane) === 0) return engine;
@@ -182,6 +186,11 @@ export class Dispatcher {
     return null;
   }
 
+  #hasRoom(lane: Lane): boolean {
+    const all = [...this.#lanes.values()].map(({ answers }) => answers);
+    return hasRoom(lane.answers, all, this.#options.unsettledBytes());
+  }
+
   #send(item: WorkItem, engine: Engine): void {
     // The end of a job is the control plane's to say: it may have been extended since the lease was given.
     const { item_timeout_ms: timeoutMs, model } = item.run.lease;
@@ -191,6 +200,7 @@ export class Dispatcher {
     const { call } = sent;
     item.call = call;
     engine.load.outstandingTokens += item.tokens;
+    this.#lane(item).answers.inFlight += 1;
     void judged(item.path, call.reply).then(({ reply, verdict }) => {
       item.call = null;
       this.#answered({ item, engine, ms: reply.ms, requestId, sent }, verdict);
@@ -201,6 +211,10 @@ export class Dispatcher {
     const { item, engine, ms, sent } = attempt;
     engine.exclusive = false;
     engine.load.outstandingTokens -= item.tokens;
+    const { answers } = this.#lane(item);
+    answers.inFlight -= 1;
+    if (verdict?.ok === true) answers.note(verdict.body.length);
+    else if (verdict?.code === 'answer_too_large') answers.note(LIMITS.answerBytes);
     const { stats } = this.#options;
     const repeated = this.#repeated(item);
     stats.attempts += 1;
@@ -219,7 +233,7 @@ export class Dispatcher {
     this.#streaks.delete(engine);
     this.#answers += 1;
     // A connection that broke at once was not charged, but it is noise all the same.
-    this.#noise.record({ succeeded: true, failures: item.history.charged + (item.raced ? 1 : 0) });
+    this.#noise.record({ succeeded: true, failures: failuresOf(item) });
     stats.succeeded += 1;
     if (verdict.finishReason !== null) stats.countFinish(verdict.finishReason);
     if (verdict.usage !== undefined) {
@@ -373,7 +387,7 @@ export class Dispatcher {
     if (lane === undefined) {
       const { clock, itemsPerSecond } = this.#options;
       const queue = new WorkQueue<WorkItem>({ nowMs: () => clock.nowMs(), itemsPerSecond });
-      lane = { model, path, queue, alone: [], delayed: 0 };
+      lane = { model, path, queue, alone: [], delayed: 0, answers: new AnswerSizes() };
       this.#lanes.set(key, lane);
     }
     return lane;
@@ -384,18 +398,8 @@ export class Dispatcher {
 const unexcused = (verdict: Failure): Failure =>
   verdict.code === 'engine_aborted' && verdict.status >= 500 ? { ...verdict, code: 'engine_error' } : verdict;
 
-/** An answer that is so odd that it cannot even be judged fails its item, and nothing else. */
-async function judged(
-  path: string,
-  coming: Promise<EngineReply>,
-): Promise<{ reply: EngineReply; verdict: Verdict | null }> {
-  let reply: EngineReply = { kind: 'unreadable', ms: 0 };
-  try {
-    reply = await coming;
-    return { reply, verdict: classify(path, reply) };
-  } catch {
-    return { reply, verdict: classify(path, { kind: 'unreadable', ms: reply.ms }) };
-  }
-}
+/** Requests of an item that failed, whoever is to blame. */
+const failuresOf = ({ history, raced }: WorkItem): number =>
+  history.charged + history.interrupted + history.noisy + (raced ? 1 : 0);
 
 const isAlive = (run: ShardRun): boolean => run.phase !== 'closed';

@@ -42,6 +42,8 @@ const BUFFER_SECONDS = 0.3;
 const BUFFER_MAX_ITEMS = 1_024;
 /** Waiting for a next attempt, items take no place, but not without end. */
 const DELAYED_MAX_ITEMS = 256;
+/** Nothing more is claimed above this, whatever the window: a request may have 16 MiB. */
+const HELD_MAX_BYTES = 128 * 1024 * 1024;
 const ENOUGH_ITEMS = 16;
 const BUSY_MS = 50;
 const TROUBLE_MS = 1_000;
@@ -163,7 +165,7 @@ export class Feeder {
 
   /** How many items the group's engines want beyond those at hand. */
   #need(group: Group): number {
-    const { engines, dispatcher, itemsPerSecond } = this.#options;
+    const { engines, dispatcher, leases, itemsPerSecond } = this.#options;
     let capacity = 0;
     let free = 0;
     for (const engine of engines) {
@@ -172,7 +174,7 @@ export class Feeder {
       capacity += Math.max(...capacities);
       free += engine.free;
     }
-    if (capacity === 0) return 0;
+    if (capacity === 0 || leases.heldBytes > HELD_MAX_BYTES) return 0;
     let ready = group.incoming;
     let delayed = 0;
     for (const model of group.models) {

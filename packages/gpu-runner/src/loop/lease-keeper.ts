@@ -48,6 +48,20 @@ export class LeaseKeeper {
     return [...this.#runs.values()];
   }
 
+  /** Bytes of outcomes that the control plane has not taken yet. */
+  get unsettledBytes(): number {
+    let bytes = 0;
+    for (const { settler } of this.#runs.values()) bytes += settler.unsettledBytes;
+    return bytes;
+  }
+
+  /** About so many bytes of requests are held, or about to be read. */
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const { lease, undecided } of this.#runs.values()) bytes += (lease.bytes * undecided) / lease.count;
+    return bytes;
+  }
+
   holds(shardId: string): boolean {
     return this.#runs.has(shardId);
   }
@@ -65,6 +79,7 @@ export class LeaseKeeper {
         this.#recovered();
         this.#settled(run, response);
       },
+      onRoom: () => this.#options.dispatcher.fill(),
       onRefused: (line, reason) => this.#outcomeRefused(run, line, reason),
       onDropped: (why, error) => this.#dropped(run, why, error),
       onTrouble: (error) => this.#trouble(error),

@@ -64,8 +64,6 @@ const FREE_ALONE = 3;
 const FREE_UNREACHED = 5;
 /** Requests of an item within which interruptions are free, also where `max_attempts` is less. */
 const REQUESTS_WITH_INTERRUPTIONS = 3;
-/** What an engine does to healthy items too, now and then. A bad answer is not among it: that is the item's. */
-const NOISE: ReadonlySet<FailureCode> = new Set(['engine_error', 'connection_lost']);
 /** Engine deaths after which an item runs alone, and after which it has failed. */
 export const DEATHS_BEFORE_ALONE = 2;
 const DEATHS_BEFORE_FAILURE = 3;
@@ -110,7 +108,7 @@ export function decideRetry(question: RetryQuestion): RetryDecision {
     const delayMs = hintOrBackoffMs(question, CHARGED_CEILINGS_MS, charged);
     return { outcome: 'retry', delayMs, history: { ...history, charged } };
   }
-  if (NOISE.has(code) && history.noisy < noiseAllowance(question.noise, maxAttempts)) {
+  if (code !== 'engine_overloaded' && history.noisy < noiseAllowance(question.noise, maxAttempts)) {
     const noisy = history.noisy + 1;
     const delayMs = hintOrBackoffMs(question, CHARGED_CEILINGS_MS, charged + noisy);
     return { outcome: 'retry', delayMs, history: { ...history, noisy } };
@@ -119,8 +117,8 @@ export function decideRetry(question: RetryQuestion): RetryDecision {
 }
 
 /**
- * Attempts that are charged to the engine, beyond `maxAttempts` of the item, that make a failure by noise alone unlikely: with a share `p` of attempts failing at
- * random, an item fails `n` times in a row with probability `p^n`. Where nothing but the item fails, none are added.
+ * Requests that are charged to the engine, beyond `maxAttempts` of the item, that make a failure by noise alone unlikely:
+ * with a share `p` of attempts failing at random, an item fails `n` times in a row with probability `p^n`. Where nothing but the item fails, none are added.
  */
 export function noiseAllowance(noise: number, maxAttempts: number): number {
   if (maxAttempts <= 1 || noise <= 0) return 0;

@@ -36,6 +36,7 @@ function setUp(
     waits,
     random: () => 0.5,
     onSettled: (_response, lines) => events.push(`settled ${lines}`),
+    onRoom: () => {},
     onRefused: (line, reason) => events.push(`${line.pieces.join('')} refused: ${reason}`),
     onDropped: (why) => events.push(why),
     onTrouble: () => events.push('trouble'),

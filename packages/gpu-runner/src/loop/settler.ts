@@ -32,6 +32,8 @@ export interface SettlerOptions {
   readonly waits: OutageWaits;
   readonly random: () => number;
   readonly onSettled: (response: SettleResponse, lines: number) => void;
+  /** There is room for more outcomes. */
+  readonly onRoom: () => void;
   /** The control plane did not take this line; another one takes its place. */
   readonly onRefused: (line: OutcomeLine, reason: string) => void;
   /** `lost`: the lease is over; `refused`: an outcome is not taken in any form. Pending outcomes are gone. */
@@ -51,6 +53,7 @@ export class Settler {
   #pending: OutcomeLine[] = [];
   #pendingBytes = 0;
   #sending = 0;
+  #sendingBytes = 0;
   #urgent = false;
   #running: Promise<void> | null = null;
   #cancelTimer: (() => void) | null = null;
@@ -66,6 +69,10 @@ export class Settler {
   /** Outcomes not yet answered for. */
   get unsettled(): number {
     return this.#pending.length + this.#sending;
+  }
+
+  get unsettledBytes(): number {
+    return this.#pendingBytes + this.#sendingBytes;
   }
 
   add(line: OutcomeLine): void {
@@ -124,8 +131,11 @@ export class Settler {
       const lines = this.#takeSegment();
       if (this.#pending.length === 0) this.#urgent = false;
       this.#sending = lines.length;
+      this.#sendingBytes = lines.reduce((sum, line) => sum + bytesOf(line), 0);
       await this.#deliver(lines);
       this.#sending = 0;
+      this.#sendingBytes = 0;
+      this.#options.onRoom();
     }
     if (this.#pending.length > 0 && !this.#stopped.signal.aborted) this.#schedule();
   }

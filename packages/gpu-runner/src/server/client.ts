@@ -46,6 +46,8 @@ export interface ServerClientOptions {
 
 const CALL_TIMEOUT_MS = 10_000;
 const SETTLE_TIMEOUT_MS = 30_000;
+/** A large answer gets the time that a slow way needs for it. */
+const SLOW_BYTES_PER_MS = 1_000;
 
 /** The runner's calls to the control plane. Each one throws `ServerError`; none retries. */
 export class ServerClient {
@@ -87,7 +89,7 @@ export class ServerClient {
 
   async settle(shardId: string, epoch: number, segment: Uint8Array): Promise<SettleResponse> {
     const path = `/v1/runner/shards/${shardId}/settle?epoch=${epoch}&runner_id=${this.runnerId}`;
-    const signal = AbortSignal.timeout(SETTLE_TIMEOUT_MS);
+    const signal = AbortSignal.timeout(SETTLE_TIMEOUT_MS + Math.ceil(segment.length / SLOW_BYTES_PER_MS));
     const response = await this.#send('POST', path, 'application/x-ndjson', segment, signal);
     return settleResponse.parse(await response.body.json());
   }
