@@ -1,7 +1,7 @@
 import { DATA_OPTIONS, type OptionSpec } from './options.js';
 
 /** Where a control plane listens. */
-export const LISTEN_OPTIONS: readonly OptionSpec[] = [
+const LISTEN_OPTIONS: readonly OptionSpec[] = [
   { flag: 'port', value: 'N', description: 'port to listen on; 0 picks a free one', default: '8080' },
   {
     flag: 'host',

@@ -29,7 +29,7 @@ type WaitingJob = Pick<
 >;
 
 /** A job that could run and does not move for so long is called stalled. */
-export const STALLED_AFTER_MS = 60_000;
+const STALLED_AFTER_MS = 60_000;
 /** Or for so many times what is usual for it, when that is longer. */
 const STALLED_AFTER_INTERVALS = 3;
 const SHOWN_MODELS = 5;
