@@ -69,10 +69,14 @@ describe.runIf(serverUrl !== null)('a COMMIT that is cut', () => {
         JSON.stringify({ custom_id, method: 'POST', url: '/v1/embeddings', body: { ...body, model: 'm' } }),
       )
       .join('\n');
-  const form = (field: string, text: string, filename: string) => ({
-    headers: { 'content-type': 'multipart/form-data; boundary=x' },
-    payload: `--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x\r\ncontent-disposition: form-data; name="${field}"; filename="${filename}"\r\n\r\n${text}\r\n--x--\r\n`,
-  });
+  const form = (field: 'file' | 'data', text: string, filename: string) => {
+    const purpose = '--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n';
+    const content = `--x\r\ncontent-disposition: form-data; name="${field}"; filename="${filename}"\r\n\r\n${text}\r\n`;
+    return {
+      headers: { 'content-type': 'multipart/form-data; boundary=x' },
+      payload: `${field === 'file' ? purpose : ''}${content}--x--\r\n`,
+    };
+  };
 
   /** What it made; `null` when the ledger was away, which has to be said as it is. @throws when it was refused */
   async function send(request: Request, key?: string): Promise<{ id: string } | null> {
