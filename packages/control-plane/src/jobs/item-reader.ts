@@ -44,6 +44,8 @@ export const EVERYTHING: Wanted = { succeeded: true, failed: true, cancelled: tr
 const ORDINALS_PER_QUERY = 16;
 /** The same where nothing but masks is looked at. */
 const ORDINALS_PER_LOOK = 512;
+/** The next ordinal is read ahead while it and the one in use have no more than this. */
+const READ_AHEAD_BYTES = 32 * 1024 * 1024;
 /** Segments fetched at once. */
 const PARALLEL_READS = 8;
 
@@ -59,12 +61,14 @@ type IndexedId = readonly [index: number, customId: string];
 
 interface Load {
   readonly ordinal: number;
+  /** Of its segments. */
+  readonly bytes: number;
   readonly read: () => Promise<EndedItem[]>;
 }
 
 /**
  * Reads the ends of a job's items from segments and masks. Of a job in input order at most two ordinals (512 items) are in
- * memory: the one that is being used and the next.
+ * memory: the one that is being used and, unless they are large, the next.
  */
 @Injectable()
 export class ItemReader {
@@ -106,7 +110,14 @@ export class ItemReader {
       if (ids.length > 0) await onNeverRun?.(ordinal, ids);
       return ended;
     };
-    for await (const { ordinal, read } of this.#loads(job, fromIndex, wanted)) {
+    let bytesBefore = 0;
+    for await (const { ordinal, bytes, read } of this.#loads(job, fromIndex, wanted)) {
+      const isLarge = bytesBefore + bytes > READ_AHEAD_BYTES;
+      bytesBefore = bytes;
+      if (isLarge && next !== null) {
+        yield* nonEmpty(await take(next), fromIndex);
+        next = null;
+      }
       const current: typeof next = next;
       next = { ordinal, items: read() };
       // Its failure is seen when its turn comes; until then it must not count as unhandled.
@@ -131,12 +142,13 @@ export class ItemReader {
       const segments = Map.groupBy(await this.#ledger.listSegmentsByOrdinal(range), ({ ordinal }) => ordinal);
       for (let ordinal = from; ordinal < range.toOrdinal; ordinal += 1) {
         const own = shards.get(ordinal) ?? [];
-        if (reaches(own, fromIndex) && hasWanted(job, own, wanted))
-          yield {
-            ordinal,
-            read: () =>
-              this.#readOrdinal({ job, shards: own, segments: segments.get(ordinal) ?? [], wanted, idsOf }),
-          };
+        if (!reaches(own, fromIndex) || !hasWanted(job, own, wanted)) continue;
+        const written = segments.get(ordinal) ?? [];
+        yield {
+          ordinal,
+          bytes: written.reduce((sum, { bytes }) => sum + bytes, 0),
+          read: () => this.#readOrdinal({ job, shards: own, segments: written, wanted, idsOf }),
+        };
       }
     }
   }
