@@ -45,8 +45,9 @@ function kindOf({ status, body, encoding, location }: EngineAnswer, text: string
   if ((body[0] === 0xff && body[1] === 0xfe) || (body[0] === 0xfe && body[1] === 0xff)) return ['UTF-16'];
   if (start === '') return ['white space only', false];
   if (/^(?:data|event|id|retry)?:/.test(start)) return ['a stream of events, though none was asked for'];
-  if (looksLikeHtml(start)) return ['a page of HTML'];
-  if (start.startsWith('<')) return ['XML'];
+  // A page or some text may come from something between us and the engine, and be gone the next time.
+  if (looksLikeHtml(start)) return ['a page of HTML', false];
+  if (start.startsWith('<')) return ['XML', false];
   return kindOfJson(text, start);
 }
 
@@ -68,7 +69,7 @@ function kindOfJson(text: string, start: string): Kind {
 
 function kindOfBroken(text: string, start: string): Kind {
   if (text.startsWith('\uFEFF')) return ['JSON behind a byte order mark'];
-  if (!/^[{["]/.test(start)) return ['text that is no JSON'];
+  if (!/^[{["]/.test(start)) return ['text that is no JSON', false];
   const outside = text.slice(0, JUDGED_CHARACTERS).replace(/"(?:[^"\\]|\\.)*"/g, '""');
   const bare = /(?<![\w-])(?:-?NaN|-?Infinity|undefined|None|True|False)\b/.exec(outside)?.[0];
   if (bare !== undefined) return [`${bare}, which is no JSON`];
