@@ -316,7 +316,7 @@ describe.runIf(serverUrl !== null)('a COMMIT that is cut', () => {
     expect(await work(prepared, key)).toBe(again);
   }
 
-  it.each(scenarios)('neither loses nor doubles anything: $name', { timeout: 60_000 }, async (scenario) => {
+  it.each(scenarios)('neither loses nor doubles anything: $name', { timeout: 240_000 }, async (scenario) => {
     project = `proj_${scenarios.indexOf(scenario)}`;
     const commits = await commitsOf(scenario);
     expect(commits).toBeGreaterThan(0);
@@ -329,7 +329,7 @@ describe.runIf(serverUrl !== null)('a COMMIT that is cut', () => {
   });
 
   it('leaves every object that a row names, and jobs that run to their end', {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async () => {
     expect(cuts).toBeGreaterThanOrEqual(CUTS);
     await api.planner.tick('job_none');
