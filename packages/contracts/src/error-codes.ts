@@ -40,6 +40,7 @@ export const ERROR_RULES = {
   too_many_webhook_endpoints: invalid('The project has too many webhook endpoints', 409),
   key_already_rotated: invalid('The API key has a successor that is in use', 409),
   range_not_satisfiable: invalid('The range is not there', 416),
+  misdirected_request: invalid('The server does not answer under this name', 421),
   headers_too_large: invalid('The headers are too large', 431),
   request_timeout: {
     status: 408,
@@ -64,6 +65,12 @@ export const ERROR_RULES = {
     status: 403,
     type: 'permission_error',
     title: 'The API key may not do this',
+    retryable: false,
+  },
+  origin_not_allowed: {
+    status: 403,
+    type: 'permission_error',
+    title: 'Web pages of this origin may not do this',
     retryable: false,
   },
   not_found: { status: 404, type: 'not_found_error', title: 'Not found', retryable: false },

@@ -17,6 +17,7 @@ describe('the settings of a control plane', () => {
       kafkaBrokers: [],
       kafkaSettings: {},
       apiKeysFile: null,
+      corsOrigins: [],
       leaseMs: 30_000,
       renewIntervalMs: 2_500,
       sessionGraceMs: 3_000,
@@ -40,6 +41,7 @@ describe('the settings of a control plane', () => {
       BATCH_INFER_ROLES: 'api, sweeper',
       BATCH_INFER_KAFKA_BROKERS: 'a:9092, b:9092',
       BATCH_INFER_PUBLIC_URL: 'https://batch.example/',
+      BATCH_INFER_CORS_ORIGIN: 'https://App.example:443, http://localhost:3000/',
       BATCH_INFER_DATABASE_URL: 'postgres://user@db/name',
       BATCH_INFER_BLOBS: 's3://bucket/prefix',
     });
@@ -49,6 +51,7 @@ describe('the settings of a control plane', () => {
       roles: ['api', 'sweeper'],
       kafkaBrokers: ['a:9092', 'b:9092'],
       publicUrl: 'https://batch.example',
+      corsOrigins: ['https://app.example', 'http://localhost:3000'],
       databaseUrl: 'postgres://user@db/name',
       blobsUrl: 's3://bucket/prefix',
       offerTtlMs: 60_000,

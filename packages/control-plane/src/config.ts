@@ -1,5 +1,6 @@
 import { LIMITS, parseDurationMs } from '@batch-infer/contracts';
 import { z } from 'zod';
+import { parseOrigin } from './http/browsers/origins.js';
 import { CONNECTION_LIMITS } from './ledger/postgres-connections.js';
 
 export const ROLES = ['api', 'dispatcher', 'sweeper'] as const;
@@ -29,6 +30,8 @@ export interface ControlPlaneConfig {
   /** The `BATCH_INFER_KAFKA_*` variables, for the transport to parse. */
   readonly kafkaSettings: Readonly<Record<string, string>>;
   readonly apiKeysFile: string | null;
+  /** Origins whose web pages may use the API, as browsers write them. */
+  readonly corsOrigins: readonly string[];
   /** Hosts that items may name media on, besides `data:` URLs; `'any'` with `*`. */
   readonly mediaHosts: 'any' | readonly string[];
   /** How long jobs stay after their end; `null`: for ever. */
@@ -111,6 +114,13 @@ const settings = z.object({
     .pipe(z.array(z.string().regex(/^[^\s:]+:\d{1,5}$/, 'must be host:port, separated by commas')))
     .default([]),
   BATCH_INFER_API_KEYS_FILE: z.string().min(1).optional(),
+  BATCH_INFER_CORS_ORIGIN: list
+    .pipe(z.array(z.string().transform((text) => parseOrigin(text) ?? '')))
+    .refine(
+      (origins) => origins.every((origin) => origin !== ''),
+      'must be exact origins such as https://app.example.com, separated by commas, never * or null',
+    )
+    .default([]),
   BATCH_INFER_MEDIA_HOSTS: list
     .pipe(
       z.array(
@@ -177,6 +187,7 @@ export function parseControlPlaneConfig(
       ),
     ),
     apiKeysFile: value.BATCH_INFER_API_KEYS_FILE ?? null,
+    corsOrigins: [...new Set(value.BATCH_INFER_CORS_ORIGIN)],
     mediaHosts: value.BATCH_INFER_MEDIA_HOSTS.includes('*') ? 'any' : value.BATCH_INFER_MEDIA_HOSTS,
     retentionMs: value.BATCH_INFER_RETENTION === 0 ? null : value.BATCH_INFER_RETENTION,
     outputRetentionMs: value.BATCH_INFER_OUTPUT_RETENTION === 0 ? null : value.BATCH_INFER_OUTPUT_RETENTION,

@@ -88,6 +88,7 @@ export async function startControlPlane(
       { logger: false, abortOnError: false, bodyParser: false },
     );
     await prepareFastify(app.getHttpAdapter().getInstance(), {
+      config,
       logger,
       keys: { ring: keyRing, file: keyFile },
       onRefused: (reason) => metrics.requestsRefused.inc({ reason }),

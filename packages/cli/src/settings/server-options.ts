@@ -51,6 +51,12 @@ export const SERVE_OPTIONS: readonly OptionSpec[] = [
     description: 'Kafka (default: offers travel directly)',
   },
   { flag: 'api-keys-file', value: 'FILE', description: 'API keys that are accepted' },
+  {
+    flag: 'cors-origin',
+    value: 'ORIGIN',
+    repeatable: true,
+    description: 'origin whose web pages may use the API, such as https://app.example.com (default: none)',
+  },
   ...MEDIA_OPTIONS,
   {
     flag: 'webhook-allow-hosts',

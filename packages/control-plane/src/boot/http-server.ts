@@ -1,7 +1,9 @@
 import { LIMITS } from '@batch-infer/contracts';
 import type { FastifyInstance } from 'fastify';
-import { registerAuthentication } from '../http/auth/authenticate.js';
+import type { ControlPlaneConfig } from '../config.js';
+import { isOpen, type Keys, registerAuthentication } from '../http/auth/authenticate.js';
 import { registerBodyRules, type SlowBodyRule } from '../http/body-rules.js';
+import { registerBrowserRules } from '../http/browsers/browser-rules.js';
 import { registerContentParsers } from '../http/content-parsers.js';
 import { answerClientError, answerFrameworkError } from '../http/framework-errors.js';
 import { registerRateLimits } from '../http/limits/rate-limit.js';
@@ -37,21 +39,28 @@ export const fastifyOptions = {
 export async function prepareFastify(
   fastify: FastifyInstance,
   {
+    config,
     logger,
     keys,
     limits,
     slowBodies,
     onRefused,
   }: {
+    config: Pick<ControlPlaneConfig, 'host' | 'publicUrl' | 'corsOrigins'>;
     logger: Logger;
-    keys: Parameters<typeof registerAuthentication>[1];
+    keys: Keys;
     limits: RequestLimits;
     slowBodies?: SlowBodyRule;
-    /** Told of each request that was refused for its API key. */
-    onRefused?: (reason: 'auth' | 'scope') => void;
+    /** Told of each request that was refused for its API key, or as one of a web page that may not. */
+    onRefused?: (reason: 'auth' | 'scope' | 'host' | 'origin') => void;
   },
 ): Promise<void> {
   registerRequestContext(fastify);
+  registerBrowserRules(fastify, {
+    config,
+    isOpen: () => isOpen(keys),
+    ...(onRefused === undefined ? {} : { onRefused }),
+  });
   registerAuthentication(fastify, keys, onRefused);
   registerRateLimits(fastify, limits);
   registerRouteRules(fastify);

@@ -6,6 +6,7 @@ import { DomainError } from '../errors.js';
 import { toAnthropicAnswer } from './anthropic/anthropic-problem.js';
 import { dialectOf } from './dialect.js';
 import { toProblem } from './problem.js';
+import { SECURITY_HEADERS } from './security-headers.js';
 
 /** Errors that come before any hook of ours: an address that cannot be read. */
 export function answerFrameworkError(_error: Error, request: FastifyRequest, reply: FastifyReply): void {
@@ -18,7 +19,7 @@ export function answerFrameworkError(_error: Error, request: FastifyRequest, rep
   const { status, headers, body } = answer(error, id);
   void reply
     .status(status)
-    .headers({ ...headers, 'x-request-id': id, 'request-id': id, 'x-content-type-options': 'nosniff' })
+    .headers({ ...SECURITY_HEADERS, ...headers, 'x-request-id': id, 'request-id': id })
     .send(body);
 }
 
@@ -54,6 +55,7 @@ export function rawProblem(error: DomainError): string {
   const { status, headers, body } = toProblem(error, id);
   const text = JSON.stringify(body);
   const lines = Object.entries({
+    ...SECURITY_HEADERS,
     ...headers,
     'x-request-id': id,
     connection: 'close',

@@ -1,5 +1,6 @@
 import { newId } from '@batch-infer/contracts';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { SECURITY_HEADERS } from './security-headers.js';
 
 /**
  * Gives every request an id of ours and sends it back on every answer, errors and unknown routes among them, under the
@@ -8,10 +9,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 export function registerRequestContext(fastify: FastifyInstance): void {
   fastify.addHook('onRequest', async (request, reply) => {
     request.id = newId('req');
-    reply
-      .header('x-request-id', request.id)
-      .header('request-id', request.id)
-      .header('x-content-type-options', 'nosniff');
+    reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id, 'request-id': request.id });
   });
 }
 

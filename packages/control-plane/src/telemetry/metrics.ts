@@ -123,7 +123,7 @@ export class Metrics {
 
   readonly requestsRefused = new Counter({
     name: 'batch_infer_requests_refused_total',
-    help: 'Requests refused for their API key: auth (none, unknown, revoked or expired) or scope.',
+    help: 'Requests refused for their API key, auth (none, unknown, revoked or expired) or scope; without keys, for what a web page could send, host or origin.',
     labelNames: ['reason'],
     registers: [this.registry],
   });
@@ -151,7 +151,7 @@ export class Metrics {
   }
 
   constructor() {
-    for (const reason of ['auth', 'scope']) this.requestsRefused.inc({ reason }, 0);
+    for (const reason of ['auth', 'scope', 'host', 'origin']) this.requestsRefused.inc({ reason }, 0);
   }
 
   /** Adds the process's own figures (event loop, memory, collections): once for a process. */

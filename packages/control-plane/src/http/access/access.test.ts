@@ -120,3 +120,40 @@ it('a revoked key is refused at once where it was revoked', async () => {
   expect((await world.ask({ method: 'DELETE', url: `/v1/keys/${id}`, key })).json()).toMatchObject({ id });
   expect(await whoami(key)).toMatchObject({ status: 401, code: 'invalid_api_key' });
 });
+
+describe('the first key of a server', () => {
+  const bare = async (request: { payload?: object; headers?: Record<string, string> }) => {
+    const open = await openAccessWorld([]);
+    try {
+      const answer = await open.ask({ method: 'POST', url: '/v1/keys', ...request });
+      return [answer.statusCode, answer.json(), await open.ledger.hasApiKeys()];
+    } finally {
+      await open.close();
+    }
+  };
+
+  it.each([[{}], [{ scopes: ['read', 'write'] }], [{ scopes: ['runner'] }]])(
+    'is not made with %j, which would lock its owner out',
+    async (payload) => {
+      const detail = expect.stringContaining('"scopes": ["admin"]');
+      expect(await bare({ payload })).toMatchObject([400, { param: 'scopes', detail }, false]);
+    },
+  );
+
+  it.each([[undefined], ['application/json'], ['text/plain']])(
+    'is not made without a body (content type %s)',
+    async (type) => {
+      const headers = type === undefined ? {} : { 'content-type': type };
+      expect(await bare({ headers })).toMatchObject([400, { code: 'invalid_request' }, false]);
+    },
+  );
+
+  it('is an administrator, who makes the others', async () => {
+    expect(await bare({ payload: { scopes: ['admin'] } })).toMatchObject([201, { scopes: ['admin'] }, true]);
+  });
+});
+
+it('no key is made without a JSON body', async () => {
+  const answer = await world.ask({ method: 'POST', url: '/v1/keys', key: root });
+  expect([answer.statusCode, answer.json()]).toMatchObject([400, { code: 'invalid_request' }]);
+});

@@ -2,12 +2,14 @@ import {
   ALL_PROJECTS,
   type ApiKeyView,
   type CallerView,
+  type CreateApiKeyRequest,
   type CreatedApiKey,
   createApiKeyRequest,
   rotateApiKeyRequest,
 } from '@batch-infer/contracts/access';
 import { Body, Controller, Delete, Get, Header, HttpCode, Inject, Param, Post } from '@nestjs/common';
 import { KeyAdministration } from '../../access/key-administration.js';
+import { DomainError } from '../../errors.js';
 import { type Caller, CurrentCaller, projectLimitOf, scopesOf } from '../auth/project.js';
 import { parseWith } from '../validation.js';
 import { toApiKeyView, toCreatedApiKey } from './access-views.js';
@@ -25,7 +27,7 @@ export class KeysController {
   @HttpCode(201)
   @Header('cache-control', 'no-store')
   async create(@CurrentCaller() caller: Caller, @Body() body: unknown): Promise<CreatedApiKey> {
-    const request = parseWith(createApiKeyRequest, body);
+    const request = newKeyOf(caller, body);
     const projectId = projectLimitOf(caller);
     const made = await this.#keys.create({ projectId, defaultProjectId: caller.projectId, request });
     return toCreatedApiKey(made);
@@ -65,4 +67,26 @@ export class KeysController {
       ),
     };
   }
+}
+
+/**
+ * @throws DomainError `invalid_request` without a JSON body: a key is made only by who says so
+ * @throws DomainError `invalid_parameter` for a first key that could make no other, which would lock its owner out
+ */
+function newKeyOf(caller: Caller, body: unknown): CreateApiKeyRequest {
+  if (body === undefined) {
+    throw new DomainError(
+      'invalid_request',
+      'A new key needs a JSON body that says what it is for, such as {"name":"ci","scopes":["read","write"]}.',
+    );
+  }
+  const request = parseWith(createApiKeyRequest, body);
+  if (caller.keyId === null && !request.scopes?.includes('admin')) {
+    throw new DomainError(
+      'invalid_parameter',
+      'The first key of a server must have the scope "admin": from then on every request needs a key, and only an administrator makes more. Send "scopes": ["admin"] (batch-infer keys create --scopes admin), then make the others with that key.',
+      { param: 'scopes' },
+    );
+  }
+  return request;
 }

@@ -44,9 +44,12 @@ export interface AccessWorld {
   close(): Promise<void>;
 }
 
-export async function openAccessWorld(projects: readonly string[]): Promise<AccessWorld> {
+export async function openAccessWorld(
+  projects: readonly string[],
+  settings: Readonly<Record<string, string>> = {},
+): Promise<AccessWorld> {
   const folder = mkdtempSync(join(tmpdir(), 'batch-infer-access-'));
-  const config = parseControlPlaneConfig({ BATCH_INFER_DATA: folder });
+  const config = parseControlPlaneConfig({ BATCH_INFER_DATA: folder, ...settings });
   let offsetMs = 0;
   const clock = { nowMs: () => Date.now() + offsetMs };
   const ledger = await openLedger({ sqliteFile: join(folder, 'ledger.db'), clock });
@@ -68,6 +71,7 @@ export async function openAccessWorld(projects: readonly string[]): Promise<Acce
     { logger: false, abortOnError: false, bodyParser: false },
   );
   await prepareFastify(fastify, {
+    config,
     logger,
     keys: { ring: keyRing, file: null },
     limits: new RequestLimits({ ledger, clock, shared: false }),

@@ -44,16 +44,21 @@ export function registerAuthentication(
   });
 }
 
-interface Keys {
+/** Where keys are looked up. */
+export interface Keys {
   readonly ring: KeyRing;
   readonly file: ApiKeyFile | null;
 }
+
+/** Whether the server asks nobody for a key: there are none, and no file that could have some. */
+export const isOpen = async ({ ring, file }: Keys): Promise<boolean> =>
+  file === null && !(await ring.hasKeys());
 
 const isKeyRefusal = (error: unknown): boolean =>
   error instanceof DomainError && (error.code === 'invalid_api_key' || error.code === 'missing_api_key');
 
 async function callerOf(request: FastifyRequest, { ring, file }: Keys): Promise<Caller> {
-  if (file === null && !(await ring.hasKeys())) return OWNER;
+  if (await isOpen({ ring, file })) return OWNER;
   const presented = presentedKey(request);
   if (presented === null) {
     throw new DomainError(
