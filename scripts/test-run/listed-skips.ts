@@ -18,4 +18,9 @@ export const LISTED_SKIPS: readonly ListedSkip[] = [
     name: 'the disk is full',
     reason: 'mounts a small file system, which only root may do',
   },
+  {
+    file: 'scripts/proofs/web-pages.integration.test.ts',
+    name: 'web pages in a real browser',
+    reason: 'needs Chromium (Debian: chromium), or another one in PROOF_CHROMIUM',
+  },
 ];
