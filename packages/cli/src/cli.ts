@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { usageError } from './cli-error.js';
 import type { CommandDefinition } from './command.js';
 import { EXIT, EXIT_CODE_HELP } from './exit-codes.js';
 import { reportFailure } from './failures.js';
@@ -7,7 +8,8 @@ import type { Io } from './io.js';
 import { COMMANDS } from './registry.js';
 import { readConfigFiles } from './settings/config-files.js';
 import { configKey, environmentName, type OptionSpec } from './settings/options.js';
-import { mergeSettings } from './settings/settings.js';
+import { refusedSettings } from './settings/project-file.js';
+import { type Layer, mergeSettings, type Settings } from './settings/settings.js';
 import { readVersion } from './version.js';
 
 /** Parses a command line, runs its command, and resolves to the exit code. */
@@ -37,10 +39,24 @@ async function runCommand(
   const layers = readConfigFiles(io);
   const settings = mergeSettings(definition.options, { flags, environment: io.environment, layers });
   try {
+    if (definition.readsUntrusted !== true) requireTrust(settings, layers);
     return await definition.run({ operands, settings, io, interrupts, layers });
   } catch (error) {
     return await reportFailure(error, io, settings);
   }
+}
+
+/** @throws CliError (usage) when the project's file would decide what only its user may decide. */
+function requireTrust(settings: Settings, layers: readonly Layer[]): void {
+  const untrusted = layers.flatMap(({ name, untrusted }) => (untrusted ? [name] : []));
+  const refused = refusedSettings(settings, untrusted);
+  const [first] = refused;
+  if (first === undefined) return;
+  const keys = refused.map(({ flag }) => configKey(flag)).join(', ');
+  throw usageError(
+    `${first.source} sets ${keys}, and you have not trusted this file: such settings say where keys and prompts go, what is run, or which files are read and written`,
+    `read the file; if it is yours, run batch-infer trust in this folder, or give ${refused.map(({ flag }) => `--${flag}`).join(', ')} yourself`,
+  );
 }
 
 function makeProgram(
@@ -97,6 +113,6 @@ function helpTail({ examples = [], options }: CommandDefinition): string {
   const variable =
     first === undefined
       ? ''
-      : `\nEvery flag has a variable (--${first.flag}: ${environmentName(first.flag)}) and a key in .batchinferrc.json.`;
+      : `\nEvery flag has a variable (--${first.flag}: ${environmentName(first.flag)}) and a key in the configuration files.`;
   return `${shown === '' ? '' : `\nExamples:\n${shown}\n`}${variable}`;
 }

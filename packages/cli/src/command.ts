@@ -20,6 +20,8 @@ export interface CommandDefinition {
   readonly operands?: readonly { readonly name: string; readonly description: string }[];
   readonly description: string;
   readonly options: readonly OptionSpec[];
+  /** True for commands that only look at the configuration files: they run beside a file that is not trusted. */
+  readonly readsUntrusted?: boolean;
   /** Printed below the options. */
   readonly examples?: readonly string[];
   /** Resolves to the exit code. */

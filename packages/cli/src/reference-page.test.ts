@@ -2,7 +2,8 @@ import { expect, it } from 'vitest';
 import type { CommandDefinition } from './command.js';
 import { EXIT_CODE_HELP } from './exit-codes.js';
 import { COMMANDS } from './registry.js';
-import { environmentName, type OptionSpec } from './settings/options.js';
+import { configKey, environmentName, type OptionSpec } from './settings/options.js';
+import { UNTRUSTED_FLAGS } from './settings/project-file.js';
 
 /** After a change of a command: `npx vitest run --project unit packages/cli/src/reference-page -u`. */
 it('docs/cli.md says what --help says', async () => {
@@ -25,7 +26,7 @@ it('docs/cli.md says what --help says', async () => {
 
 const INTRODUCTION = `\`batch-infer COMMAND --help\` prints what stands here. Data goes to stdout, talk to stderr.
 
-Every flag can also be given by a variable (\`--base-url\`: \`BATCH_INFER_BASE_URL\`), by a key of \`.batchinferrc.json\` in the working directory (\`baseUrl\`), or by the same key of \`~/.config/batch-infer/config.json\`. Flags win over variables, those over the project's file, that over the user's; \`batch-infer config show --sources\` says which one did. Flags of several values take them repeated, variables and keys separated by commas.`;
+Every flag can also be given by a variable (\`--base-url\`: \`BATCH_INFER_BASE_URL\`), by a key of \`.batchinferrc.json\` in the working directory (\`baseUrl\`), or by the same key of \`~/.config/batch-infer/config.json\`. Flags win over variables, those over the project's file, that over the user's; \`batch-infer config show --sources\` says which one did. Until \`batch-infer trust\` was run in its folder, the project's file sets only what a job is and what counts as success (${[...UNTRUSTED_FLAGS].map((flag) => `\`${configKey(flag)}\``).join(', ')}); a command that would take anything else from it is refused, because such settings say where keys and prompts go, what is run, and which files are read and written. Flags of several values take them repeated, variables and keys separated by commas.`;
 
 function toSection(definition: CommandDefinition): string {
   const { name, operands = [], description, options, examples = [] } = definition;

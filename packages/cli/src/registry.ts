@@ -37,6 +37,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'show the settings and where they come from',
     load: () => import('./commands/config.js'),
   },
+  trust: {
+    summary: "let this folder's configuration file decide everything",
+    load: () => import('./commands/trust.js'),
+  },
   completion: {
     summary: 'print a completion script for a shell',
     load: () => import('./commands/completion.js'),

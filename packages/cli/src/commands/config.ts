@@ -2,7 +2,8 @@ import { usageError } from '../cli-error.js';
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { COMMANDS } from '../registry.js';
-import type { OptionSpec } from '../settings/options.js';
+import { configKey, type OptionSpec } from '../settings/options.js';
+import { printableValue } from '../settings/printable-value.js';
 import { mergeSettings } from '../settings/settings.js';
 import { formatTable } from '../terminal/format.js';
 import { jsonLine } from '../terminal/json-line.js';
@@ -16,6 +17,7 @@ export const command: CommandDefinition = {
     { flag: 'json', description: 'as one JSON document' },
   ],
   examples: ['batch-infer config show --sources'],
+  readsUntrusted: true,
   run,
 };
 
@@ -25,11 +27,15 @@ async function run({ operands, settings, io, layers }: CommandContext): Promise<
   const specs = await collectSpecs();
   const merged = mergeSettings([...specs.values()], { flags: {}, environment: io.environment, layers });
   const withSources = settings.switch('sources');
-  const rows = [...merged.entries()].map(([flag, { value, source }]) => ({
-    flag,
-    value: specs.get(flag)?.secret === true ? '(secret)' : String(value),
-    source,
-  }));
+  const rows: { flag: string; value: string; source: string }[] = [];
+  for (const [flag, { value, source }] of merged.entries()) {
+    const spec = specs.get(flag);
+    if (spec !== undefined) rows.push({ flag, value: await printableValue(spec, String(value)), source });
+  }
+  for (const { flag, source } of merged.refused)
+    io.writeError(
+      `${configKey(flag)} of ${source} is not used: the file is not trusted (batch-infer trust)\n`,
+    );
   if (settings.switch('json')) {
     const document = rows.map(({ flag, value, source }) => [flag, withSources ? { value, source } : value]);
     await io.writeOut(jsonLine(Object.fromEntries(document)));

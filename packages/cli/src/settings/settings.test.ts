@@ -1,13 +1,14 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, mkdtemp, realpath, rm, stat, writeFile } from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { memoryIo } from '../../test-support/fixtures.js';
 import { runCli } from '../cli.js';
 import { COMMANDS } from '../registry.js';
-import { readConfigFiles } from './config-files.js';
+import { readConfigFiles, trustListPath } from './config-files.js';
 import { configKey, environmentName, type OptionSpec } from './options.js';
 import { namedAsGiven, toOptions, toVariables } from './pass-on.js';
+import { UNTRUSTED_FLAGS } from './project-file.js';
 import { type Layer, mergeSettings } from './settings.js';
 
 const specs: OptionSpec[] = [
@@ -143,6 +144,104 @@ describe('configuration files', () => {
     expect(shown['api-key'].value).toBe('(secret)');
     expect(shown.data.source).toBe('default');
     expect(io.out()).not.toContain('bi_secret');
+  });
+});
+
+describe("the project's file", () => {
+  let folder = '';
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'batch-infer-cli-'));
+  });
+  afterEach(async () => {
+    await rm(folder, { recursive: true });
+  });
+  const write = (values: object) => writeFile(join(folder, '.batchinferrc.json'), JSON.stringify(values));
+  const open = (environment: Record<string, string> = {}) =>
+    memoryIo({ XDG_CONFIG_HOME: join(folder, 'profile'), ...environment }, folder);
+  const call = async (parameters: string[], io = open()) => ({ exitCode: await runCli(parameters, io), io });
+
+  it.each(Object.keys(COMMANDS))('%s takes nothing from it that only its user may decide', async (name) => {
+    const { command } = (await COMMANDS[name]?.load()) ?? { command: null };
+    for (const { flag } of command?.options ?? []) {
+      const layer = { name: 'rc', values: { [flag]: 'x' }, untrusted: true };
+      const settings = mergeSettings(command?.options ?? [], { flags: {}, environment: {}, layers: [layer] });
+      expect([flag, settings.sourceOf(flag) === 'rc']).toEqual([flag, UNTRUSTED_FLAGS.has(flag)]);
+      expect(settings.refused.map((refused) => refused.flag)).toEqual(
+        UNTRUSTED_FLAGS.has(flag) ? [] : [flag],
+      );
+    }
+  });
+
+  it.each([
+    ['baseUrl', ['list']],
+    ['apiKey', ['list']],
+    ['launch', ['up']],
+    ['engine-url', ['runner']],
+    ['output', ['results', 'job_1']],
+    ['pidFile', ['serve']],
+  ])('that sets %s is refused, with the file, the key and the next step', async (key, parameters) => {
+    await write({ [key]: 'http://127.0.0.1:1' });
+    const { exitCode, io } = await call(parameters);
+    expect(exitCode).toBe(2);
+    expect(io.error()).toContain(join(folder, '.batchinferrc.json'));
+    expect(io.error()).toContain(configKey(key));
+    expect(io.error()).toContain('next: read the file; if it is yours, run batch-infer trust');
+  });
+
+  it('names no model that a preset launches', async () => {
+    await write({ model: 'somebody/elses-model' });
+    const { exitCode, io } = await call(['runner', '--preset', 'vllm-throughput']);
+    expect([exitCode, io.error()]).toEqual([
+      2,
+      expect.stringContaining('sets model, and you have not trusted'),
+    ]);
+  });
+
+  it('does no harm where flag or variable decides', async () => {
+    await write({ baseUrl: 'http://127.0.0.1:1' });
+    const { io } = await call(['list'], open({ BATCH_INFER_BASE_URL: 'not a url' }));
+    expect(io.error()).not.toContain('trust');
+  });
+
+  it('is trusted at its path with its content, by its user, until it changes', async () => {
+    await write({ 'base-url': 'not a url' });
+    const { io } = await call(['trust']);
+    expect(io.error()).toContain('baseUrl: not a url');
+    const list = join(folder, 'profile', 'batch-infer', 'trusted.json');
+    expect((await stat(list)).mode & 0o777).toBe(0o600);
+    expect((await stat(join(folder, 'profile', 'batch-infer'))).mode & 0o777).toBe(0o700);
+    expect((await call(['list'])).io.error()).not.toContain('have not trusted');
+    expect((await call(['trust', '--list'])).io.out()).toBe(`${await realpath(folder)}/.batchinferrc.json\n`);
+
+    await write({ 'base-url': 'not a URL' });
+    expect((await call(['list'])).io.error()).toContain('have not trusted');
+    await write({ 'base-url': 'not a url' });
+    expect((await call(['list'])).io.error()).not.toContain('have not trusted');
+    await call(['trust', '--remove']);
+    expect((await call(['list'])).io.error()).toContain('have not trusted');
+  });
+
+  it('does not become the profile of a user whose XDG_CONFIG_HOME is relative', () => {
+    const place = { workingDirectory: folder, environment: { XDG_CONFIG_HOME: 'profile' } };
+    expect(trustListPath(place)).toBe(join(homedir(), '.config', 'batch-infer', 'trusted.json'));
+  });
+
+  it('config show names it, and prints no secret of it or of anybody else', async () => {
+    await write({ launch: 'vllm serve m --api-key sekret1', model: 'm' });
+    const environment = {
+      BATCH_INFER_LAUNCH: 'vllm serve m --api-key sekret2 --url http://u:sekret3@h/?t=sekret4',
+      BATCH_INFER_ENGINE_URL: 'http://u:sekret5@a/v1?key=sekret6,http://v:sekret7@b',
+      BATCH_INFER_WEBHOOK: 'https://hooks.example/services/sekret8',
+      BATCH_INFER_S3_ENDPOINT: 'http://sekret9@s3.example',
+    };
+    const { io } = await call(['config', 'show', '--sources'], open(environment));
+    expect(io.out() + io.error()).not.toContain('sekret');
+    expect(io.out()).toContain("vllm serve m --api-key *** --url 'http://***@h/?***'");
+    expect(io.out()).toContain('http://***@a/v1?***,http://***@b');
+    const own = await call(['config', 'show']);
+    expect(own.io.error()).toContain('launch of ');
+    expect(own.io.error()).toContain('is not trusted');
+    expect(own.io.out() + own.io.error()).not.toContain('sekret');
   });
 });
 

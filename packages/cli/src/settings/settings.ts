@@ -1,6 +1,7 @@
 import { parseDurationMs } from '@batch-infer/contracts';
 import { usageError } from '../cli-error.js';
 import { environmentName, type OptionSpec } from './options.js';
+import { type RefusedSetting, UNTRUSTED_FLAGS } from './project-file.js';
 
 export type RawValue = string | boolean | readonly string[];
 
@@ -14,9 +15,12 @@ export interface Sourced {
 /** The settings of one command, merged: flags, environment, configuration files, defaults. Getters check as they read. */
 export class Settings {
   readonly #values: ReadonlyMap<string, Sourced>;
+  /** What an untrusted file would have decided; not among the values. */
+  readonly refused: readonly RefusedSetting[];
 
-  constructor(values: ReadonlyMap<string, Sourced>) {
+  constructor(values: ReadonlyMap<string, Sourced>, refused: readonly RefusedSetting[] = []) {
     this.#values = values;
+    this.refused = refused;
   }
 
   entries(): IterableIterator<[string, Sourced]> {
@@ -100,6 +104,8 @@ export class Settings {
 export interface Layer {
   readonly name: string;
   readonly values: Readonly<Record<string, unknown>>;
+  /** True for a file that somebody else may have written: it sets nothing but `UNTRUSTED_FLAGS`. */
+  readonly untrusted?: boolean;
 }
 
 /** Merges flags over environment over the layers (first wins) over defaults. */
@@ -112,22 +118,28 @@ export function mergeSettings(
   },
 ): Settings {
   const values = new Map<string, Sourced>();
+  const refused: RefusedSetting[] = [];
   for (const spec of specs) {
-    const found = findValue(spec, sources);
+    const found = findValue(spec, sources, (source) => refused.push({ flag: spec.flag, source }));
     if (found !== undefined) values.set(spec.flag, found);
   }
-  return new Settings(values);
+  return new Settings(values, refused);
 }
 
-function findValue(spec: OptionSpec, sources: Parameters<typeof mergeSettings>[1]): Sourced | undefined {
+function findValue(
+  spec: OptionSpec,
+  sources: Parameters<typeof mergeSettings>[1],
+  refuse: (source: string) => void,
+): Sourced | undefined {
   const flag = toRaw(sources.flags[spec.flag]);
   if (flag !== undefined) return { value: flag, source: 'flag' };
   const variable = environmentName(spec.flag);
   const text = sources.environment[variable];
   if (text !== undefined && text !== '') return { value: text, source: variable };
   for (const layer of sources.layers) {
-    const value = toRaw(layer.values[spec.flag]);
-    if (value !== undefined) return { value, source: layer.name };
+    const value = Object.hasOwn(layer.values, spec.flag) ? toRaw(layer.values[spec.flag]) : undefined;
+    if (value !== undefined && layer.untrusted && !UNTRUSTED_FLAGS.has(spec.flag)) refuse(layer.name);
+    else if (value !== undefined) return { value, source: layer.name };
   }
   return spec.default === undefined ? undefined : { value: spec.default, source: 'default' };
 }

@@ -104,3 +104,12 @@ export function printableCommand(words: readonly string[]): string {
     })
     .join(' ');
 }
+
+/** The same of a command as it was given. One that cannot be read is not shown: nobody knows where its keys are. */
+export function printableCommandLine(command: string): string {
+  try {
+    return printableCommand(splitShellWords(command));
+  } catch {
+    return '(a command whose quotes are not closed)';
+  }
+}
