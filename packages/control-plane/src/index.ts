@@ -1,5 +1,6 @@
 /** The batch-infer server. */
 
+export { type NewFileKey, newFileKey } from './access/file-key.js';
 export { createApiKey, type OfflineKeys, openApiKeys } from './access/open-access.js';
 export { BootError } from './boot/boot-error.js';
 export { ConfigError, type ControlPlaneConfig, parseControlPlaneConfig } from './config.js';

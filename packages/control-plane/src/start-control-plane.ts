@@ -59,7 +59,7 @@ export async function startControlPlane(
   try {
     const lock = await takeDataFolder(config);
     undo.add('data folder', () => lock?.release());
-    const keyFile = await openKeyFile(config, clock);
+    const keyFile = await openKeyFile(config, { clock, logger });
     const ledger = await openMigratedLedger(config, { clock, logger });
     undo.add('ledger', () => ledger.close());
     const keyRing = new KeyRing({ ledger, clock });
@@ -80,6 +80,7 @@ export async function startControlPlane(
       logger,
       metrics,
       keyRing,
+      keyFile,
     };
 
     const app = await NestFactory.create<NestFastifyApplication>(

@@ -7,5 +7,7 @@ export const BLOBS = Symbol('Blobs');
 export const CLOCK = Symbol('Clock');
 export const SIGNALS = Symbol('Signals');
 export const CONFIG = Symbol('ControlPlaneConfig');
+/** The file of API keys; `null` where none is configured. */
+export const KEY_FILE = Symbol('ApiKeyFile');
 export const LOGGER = Symbol('Logger');
 export const OFFER_PUBLISHER = Symbol('OfferPublisher');

@@ -1,4 +1,5 @@
 import type { ApiKeyView, CreateApiKeyRequest, CreatedApiKey } from '@batch-infer/contracts/access';
+import type { NewFileKey } from '@batch-infer/control-plane';
 import { CliError } from '../cli-error.js';
 import { EXIT } from '../exit-codes.js';
 import { connect } from '../jobs/connect.js';
@@ -52,6 +53,17 @@ async function openOnline(settings: Settings, signal: AbortSignal): Promise<Keys
 
 /** As it would have come over the wire: times as text. */
 const wire = <Value>(value: unknown): Value => JSON.parse(JSON.stringify(toWireJson(value)));
+
+/** A random key for a file of keys, and its row. @throws CliError for scopes that need a project */
+export async function newRow(request: CreateApiKeyRequest): Promise<NewFileKey> {
+  const { newFileKey, DomainError } = await import('@batch-infer/control-plane');
+  try {
+    return newFileKey(request);
+  } catch (error) {
+    if (error instanceof DomainError) throw new CliError(EXIT.usage, error.message);
+    throw error;
+  }
+}
 
 async function openOffline(settings: Settings): Promise<Keys> {
   const { openApiKeys, DomainError } = await import('@batch-infer/control-plane');

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -103,8 +104,35 @@ describe('keys', () => {
     });
   });
 
+  it('the first one through a server must be able to make others', async () => {
+    const environment = { BATCH_INFER_BASE_URL: await serve() };
+    const refused = await run(['keys', 'create', '--name', 'ci'], environment);
+    expect([refused.code, refused.error]).toEqual([2, expect.stringContaining('--scopes admin')]);
+    expect((await run(['whoami'], environment)).code).toBe(0);
+    const made = await run(['keys', 'create', '--scopes', 'admin'], environment);
+    expect([made.code, made.error]).toEqual([0, expect.stringContaining('every request needs one')]);
+    const asAdmin = { ...environment, BATCH_INFER_API_KEY: made.out.trim() };
+    expect((await run(['keys', 'create', '--name', 'ci'], asAdmin)).error).not.toContain('the first key');
+  });
+
+  it('the first one in a folder may be any, and is told what it lacks', async () => {
+    const made = await run(['keys', 'create', '--data', folder, '-q']);
+    expect([made.code, made.error]).toEqual([0, expect.stringContaining('--scopes admin')]);
+  });
+
+  it('of a file are random: their row on stdout, the key on stderr', async () => {
+    const words = ['keys', 'hash', '-q', '--name', 'ci', '--project', 'evals', '--scopes', 'read'];
+    const [one, other] = [await run(words), await run(words)];
+    expect(one.code).toBe(0);
+    expect(one.error.trim()).toMatch(/^bi_[0-9a-f]{32}_\w{33}$/);
+    expect(one.error).not.toBe(other.error);
+    const hash = createHash('sha256').update(one.error.trim()).digest('hex');
+    expect(JSON.parse(one.out)).toMatchObject({ name: 'ci', hash, project: 'evals', scopes: ['read'] });
+  });
+
   it.each([
-    [['keys', 'make'], /create, list, revoke, rotate/],
+    [['keys', 'make'], /create, list, revoke, rotate, hash/],
+    [['keys', 'hash', '--project', '*'], /runner and admin/],
     [['keys', 'rotate'], /needs the id/],
     [['keys', 'create', '--data', 'HERE', '--scopes', 'all'], /--scopes/],
     [['keys', 'create', '--data', 'HERE', '--expires-in', 'soon'], /--expires-in/],

@@ -1,10 +1,12 @@
 import {
   API_KEY_SCOPES,
   type ApiKeyView,
+  type CreateApiKeyRequest,
   type CreatedApiKey,
   createApiKeyRequest,
 } from '@batch-infer/contracts/access';
-import { type Keys, openKeys } from '../access/keys.js';
+import type { NewFileKey } from '@batch-infer/control-plane';
+import { type Keys, newRow, openKeys } from '../access/keys.js';
 import { usageError } from '../cli-error.js';
 import type { CommandContext, CommandDefinition } from '../command.js';
 import { EXIT } from '../exit-codes.js';
@@ -14,7 +16,7 @@ import { formatTable } from '../terminal/format.js';
 import { jsonLine } from '../terminal/json-line.js';
 import { Talk } from '../terminal/talk.js';
 
-const ACTIONS = ['create', 'list', 'revoke', 'rotate'] as const;
+const ACTIONS = ['create', 'list', 'revoke', 'rotate', 'hash'] as const;
 
 export const command: CommandDefinition = {
   name: 'keys',
@@ -23,7 +25,7 @@ export const command: CommandDefinition = {
     { name: '[id]', description: 'the key to revoke or rotate' },
   ],
   description:
-    'Make, list, revoke and rotate API keys: through the server with the key of an administrator, or without a server in its data (--data, --database-url), which is how the first key is made.',
+    'Make, list, revoke and rotate API keys: through the server with the key of an administrator, or without a server in its data (--data, --database-url), which is how the first key is made. `hash` makes a random key for a file of keys (--api-keys-file): its row on stdout, the key on stderr.',
   options: [
     { flag: 'name', value: 'NAME', description: 'what the key is for' },
     {
@@ -48,6 +50,7 @@ export const command: CommandDefinition = {
     'batch-infer keys create --data .batch-infer --name first --scopes admin',
     'batch-infer keys create --name ci --project evals --expires-in 90d',
     'batch-infer keys rotate key_… --overlap 1h',
+    'batch-infer keys hash --name ci --project evals --scopes read,write >> api-keys.jsonl',
   ],
   run,
 };
@@ -56,14 +59,18 @@ async function run({ operands, settings, io, interrupts }: CommandContext): Prom
   const [name, id] = operands;
   const action = ACTIONS.find((each) => each === name);
   if (action === undefined) throw usageError(`keys takes ${ACTIONS.join(', ')}, not "${name}"`);
-  const request = action === 'create' ? requestOf(settings) : {};
+  const request = action === 'create' || action === 'hash' ? requestOf(settings) : {};
   const needsId = action === 'revoke' || action === 'rotate';
   if (needsId && id === undefined)
     throw usageError(`keys ${action} needs the id of a key`, '`batch-infer keys list` shows them');
   const talk = new Talk(io, settings);
+  if (action === 'hash') {
+    await showRow(await newRow(request), talk);
+    return EXIT.ok;
+  }
   const keys = await openKeys(settings, interrupts.signal);
   try {
-    if (action === 'create') await show(await keys.create(request), talk);
+    if (action === 'create') await create(keys, request, talk);
     else if (action === 'rotate') await show(await keys.rotate(id ?? '', settings.text('overlap')), talk);
     else if (action === 'revoke') await showRevoked(await keys.revoke(id ?? ''), talk);
     else await showList(keys, talk);
@@ -85,6 +92,26 @@ function requestOf(settings: Settings) {
   const [issue] = parsed.error.issues;
   const flag = { project_id: 'project', expires_in: 'expires-in' }[String(issue?.path[0])] ?? issue?.path[0];
   throw usageError(`--${String(flag)}: ${issue?.message}`);
+}
+
+/** The first key changes who may do what, for everybody: that is said. */
+async function create(keys: Keys, request: CreateApiKeyRequest, talk: Talk): Promise<void> {
+  const isFirst = (await keys.list()).length === 0;
+  const made = await keys.create(request);
+  await show(made, talk);
+  if (!isFirst) return;
+  talk.say('this is the first key: from now on every request needs one, those of runners too');
+  if (made.scopes.includes('admin')) return;
+  talk.warn(
+    'it may not make others: make one that may with "batch-infer keys create --scopes admin", here too',
+  );
+}
+
+/** The row is what a file takes; the key is shown whatever is asked for, since it is stored nowhere. */
+async function showRow({ row, key }: NewFileKey, talk: Talk): Promise<void> {
+  talk.say('put the row into the file of --api-keys-file; the key is shown only now:');
+  talk.io.writeError(`${key}\n`);
+  await talk.io.writeOut(jsonLine(row));
 }
 
 async function show(made: CreatedApiKey, talk: Talk): Promise<void> {

@@ -47,15 +47,8 @@ export class KeyAdministration {
   }): Promise<MadeApiKey> {
     const { projectId, request } = params;
     const target = request.project_id ?? params.defaultProjectId;
-    const scopes = [...new Set(request.scopes ?? DEFAULT_SCOPES)];
     await this.#requireProject(projectId, target);
-    if (target === ALL_PROJECTS && !scopes.every((scope) => PROJECT_FREE_SCOPES.includes(scope))) {
-      throw new DomainError(
-        'invalid_parameter',
-        `A key of all projects may have the scopes ${PROJECT_FREE_SCOPES.join(' and ')} only: jobs and files belong to one project.`,
-        { param: 'scopes' },
-      );
-    }
+    const scopes = scopesOfNewKey(target, request.scopes);
     const nowMs = this.#clock.nowMs();
     const { id, hash, key } = newApiKey(nowMs);
     const lifeMs = request.expires_in === undefined ? null : parseDurationMs(request.expires_in);
@@ -120,6 +113,25 @@ export class KeyAdministration {
     if (target === ALL_PROJECTS) return;
     if ((await this.#ledger.getProject({ id: target })) === null) throw unknownProject(target);
   }
+}
+
+/**
+ * What a new key may do. A key of no project has a use for some scopes only.
+ * @throws DomainError `invalid_parameter`
+ */
+export function scopesOfNewKey(
+  projectId: string,
+  wanted: readonly ApiKeyScope[] = DEFAULT_SCOPES,
+): ApiKeyScope[] {
+  const scopes = [...new Set(wanted)];
+  if (projectId === ALL_PROJECTS && !scopes.every((scope) => PROJECT_FREE_SCOPES.includes(scope))) {
+    throw new DomainError(
+      'invalid_parameter',
+      `A key of all projects may have the scopes ${PROJECT_FREE_SCOPES.join(' and ')} only: jobs and files belong to one project.`,
+      { param: 'scopes' },
+    );
+  }
+  return scopes;
 }
 
 const unknownKey = (id: string): DomainError =>

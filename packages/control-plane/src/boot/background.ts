@@ -37,6 +37,8 @@ const UPKEEP_INTERVAL_MS = 60_000;
 const OUTAGE_MS = 5_000;
 /** Nor is it when nobody looked for so long, where no look failed: a process may have been slow. */
 const SILENCE_MS = 20_000;
+/** A file of keys that is broken is noticed, and told of, also while nobody sends a request. */
+const API_KEYS_INTERVAL_MS = 1_000;
 const HEARTBEAT_INTERVAL_MS = 5_000;
 
 export interface Background {
@@ -96,6 +98,9 @@ export function startBackground(params: {
       if (!config.roles.includes('sweeper')) await sweeper.forgiveOutage(outages);
     });
   }
+
+  const { keyFile } = ports;
+  if (keyFile !== null) loop('api-keys', API_KEYS_INTERVAL_MS, () => keyFile.check());
 
   // Direct offers travel in the api's answers, so that whoever serves runners also dispatches.
   const dispatches = config.roles.includes(ports.publisher.demand ? 'api' : 'dispatcher');

@@ -132,10 +132,13 @@ export async function openPublisher(config: ControlPlaneConfig, logger: Logger):
 }
 
 /** @throws BootError */
-export async function openKeyFile(config: ControlPlaneConfig, clock: Clock): Promise<ApiKeyFile | null> {
+export async function openKeyFile(
+  config: ControlPlaneConfig,
+  { clock, logger }: { clock: Clock; logger: Logger },
+): Promise<ApiKeyFile | null> {
   if (config.apiKeysFile === null) return null;
   try {
-    return await ApiKeyFile.open({ path: resolve(config.apiKeysFile), clock });
+    return await ApiKeyFile.open({ path: resolve(config.apiKeysFile), clock, logger });
   } catch (error) {
     if (!(error instanceof ApiKeysFileError)) throw error;
     throw new BootError(`${error.message} Correct the file, or name another one with --api-keys-file.`, {

@@ -23,7 +23,9 @@ const PATTERNS: readonly Pattern[] = API_ROUTES.map(({ method, path }) => ({
 export function unknownRoute(method: string, url: string): UnknownRoute {
   const path = url.split('?', 1)[0] ?? '';
   const methods = methodsOf(path);
-  if (methods.length > 0) {
+  // A process without the role of the api has none of these routes, whatever the method.
+  const isDescribed = methods.includes(method.toUpperCase().replace(/^HEAD$/, 'GET'));
+  if (methods.length > 0 && !isDescribed) {
     const allow = methods.flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name])).join(', ');
     const shown = method.slice(0, 20);
     return {

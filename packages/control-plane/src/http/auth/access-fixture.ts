@@ -66,7 +66,7 @@ export async function openAccessWorld(
   });
   const ports = { config, ledger, blobs, publisher, clock, keyRing, logger };
   const app = await NestFactory.create<NestFastifyApplication>(
-    AppModule.forPorts({ ...ports, signals: new Signals(), metrics: new Metrics() }),
+    AppModule.forPorts({ ...ports, signals: new Signals(), metrics: new Metrics(), keyFile: null }),
     adapter,
     { logger: false, abortOnError: false, bodyParser: false },
   );

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { afterAll, describe, expect, it } from 'vitest';
+import { newFileKey } from '../../access/file-key.js';
 import { ManualClock } from '../../use-cases-fixture.js';
 import { ApiKeyFile, ApiKeysFileError } from './key-file.js';
 
@@ -49,17 +51,82 @@ describe('a file of API keys', () => {
     expect(await keys.find('secret-short')).toBeNull();
   });
 
-  it('is read again when it changes, and kept while it is broken', async () => {
+  it('is read again when it changes, and kept while it is written', async () => {
     const clock = new ManualClock();
     const path = fileOf(JSON.stringify([row('old')]));
     const keys = await ApiKeyFile.open({ path, clock });
     writeFileSync(path, '[{');
     clock.advance(1_000);
     expect(await keys.find('secret-old')).not.toBeNull();
+    expect(keys.health()).toMatchObject({ state: 'up' });
     writeFileSync(path, JSON.stringify([row('newer')]));
     clock.advance(1_000);
     expect(await keys.find('secret-old')).toBeNull();
     expect(await keys.find('secret-newer')).not.toBeNull();
+  });
+
+  it('without rows lets nobody in, from the start or once it is so', async () => {
+    expect(await (await open('[]')).find('secret-one')).toBeNull();
+    const clock = new ManualClock();
+    const path = fileOf(JSON.stringify([row('last')]));
+    const keys = await ApiKeyFile.open({ path, clock });
+    writeFileSync(path, '[]');
+    clock.advance(1_000);
+    expect(await keys.find('secret-last')).toBeNull();
+    expect(keys.health()).toEqual({ state: 'up', reason: null });
+  });
+
+  it.each([
+    ['is gone', (path: string) => rmSync(path)],
+    ['is broken', (path: string) => writeFileSync(path, '[{')],
+    ['is empty', (path: string) => writeFileSync(path, '')],
+    ['has a bad row', (path: string) => writeFileSync(path, JSON.stringify([{ id: 'secret-in-a-row' }]))],
+  ])('that %s is told each minute, and its keys are refused after one', async (_, spoil) => {
+    const clock = new ManualClock();
+    const lines: string[] = [];
+    const logger = pino({ level: 'info' }, { write: (line) => lines.push(line) });
+    const content = JSON.stringify([row('old')]);
+    const path = fileOf(content);
+    const keys = await ApiKeyFile.open({ path, clock, logger });
+    spoil(path);
+    const pass = async (seconds: number) => {
+      for (let second = 0; second < seconds; second += 1) {
+        clock.advance(1_000);
+        await keys.check();
+      }
+    };
+    await pass(5);
+    expect([keys.health().state, lines]).toEqual(['up', []]);
+    await pass(1);
+    expect(keys.health()).toMatchObject({ state: 'degraded', reason: expect.stringContaining('minute') });
+    expect(lines).toHaveLength(1);
+    await pass(54);
+    expect(await keys.find('secret-old')).not.toBeNull();
+    await pass(1);
+    expect(await keys.find('secret-old')).toBeNull();
+    expect(keys.health()).toMatchObject({
+      state: 'degraded',
+      reason: expect.stringContaining('are refused'),
+    });
+    await pass(120);
+    expect(lines).toHaveLength(3);
+    expect(lines.join('')).not.toMatch(/secret|hash/);
+    writeFileSync(path, content);
+    await pass(1);
+    expect(await keys.find('secret-old')).not.toBeNull();
+    expect(keys.health()).toEqual({ state: 'up', reason: null });
+    expect(lines.at(-1)).toContain('works again');
+  });
+
+  it('takes the rows that keys are made with', async () => {
+    const all = newFileKey({ project_id: '*', scopes: ['runner', 'admin'], name: 'root' });
+    const clock = new ManualClock();
+    const short = newFileKey({ expires_in: '1h' }, clock.nowMs());
+    const keys = await open(JSON.stringify([all.row, short.row]), clock);
+    expect(await keys.find(all.key)).toMatchObject({ projectId: '*', scopes: ['runner', 'admin'] });
+    expect(await keys.find(short.key)).toMatchObject({ projectId: 'default', scopes: ['read', 'write'] });
+    expect(JSON.stringify([all.row, short.row])).not.toContain(all.key.slice(-33));
+    expect(() => newFileKey({ project_id: '*' })).toThrow(/runner and admin/);
   });
 
   it.each([
@@ -68,6 +135,9 @@ describe('a file of API keys', () => {
     ['no hash', JSON.stringify([{ id: 'a', project: 'p' }])],
     ['a key in place of its hash', JSON.stringify([{ ...row('a'), hash: 'secret-a' }])],
     ['an unknown scope', JSON.stringify([row('a', { scopes: ['everything'] })])],
+    ['a key of all projects that may everything', JSON.stringify([row('a', { project: '*' })])],
+    ['the same, said so', JSON.stringify([row('a', { project: '*', scopes: [] })])],
+    ['a field that is none', JSON.stringify([row('a', { scope: ['read'] })])],
     ['a project that is no name', JSON.stringify([row('a', { project: '../other' })])],
   ])('is refused with %s, without showing what it holds', async (_, content) => {
     const opened = open(content);

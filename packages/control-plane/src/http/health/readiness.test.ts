@@ -25,6 +25,12 @@ describe('readiness', () => {
       status: 'degraded',
       checks: { transport: { state: 'down' } },
     });
+    const keyFile = { health: () => ({ state: 'degraded' as const, reason: 'cannot be read' }) };
+    recorder.down = false;
+    expect(await new Readiness(ledger, blobs, recorder, keyFile).report()).toMatchObject({
+      status: 'degraded',
+      checks: { transport: { state: 'up' }, api_keys: { reason: 'cannot be read' } },
+    });
     ready.drain();
     expect(await ready.report()).toMatchObject({ status: 'draining' });
     await close();

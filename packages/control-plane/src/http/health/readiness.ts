@@ -3,7 +3,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import { codeOf } from '../../boot/boot-error.js';
 import type { Blobs } from '../../ports/blobs.js';
 import type { Ledger } from '../../ports/ledger.js';
-import { BLOBS, LEDGER, OFFER_PUBLISHER } from '../../tokens.js';
+import { BLOBS, KEY_FILE, LEDGER, OFFER_PUBLISHER } from '../../tokens.js';
+import type { ApiKeyFile } from '../auth/key-file.js';
 
 export interface Check {
   readonly state: 'up' | 'degraded' | 'down';
@@ -14,7 +15,10 @@ export interface Check {
 export interface ReadinessReport {
   /** `degraded`: work is accepted and results are served, but something is away that new work needs. */
   readonly status: 'ready' | 'degraded' | 'not_ready' | 'draining';
-  readonly checks: Readonly<Record<'ledger' | 'blobs' | 'transport', Check>>;
+  readonly checks: Readonly<Record<'ledger' | 'blobs' | 'transport', Check>> & {
+    /** Where there is a file of keys. */
+    readonly api_keys?: Check;
+  };
 }
 
 const CHECK_TIMEOUT_MS = 3_000;
@@ -22,6 +26,8 @@ const CHECK_TIMEOUT_MS = 3_000;
 const KEEP_MS = 10_000;
 /** What was away is looked for again sooner, so that a recovery is seen soon. */
 const KEEP_FAILURE_MS = 2_000;
+
+type KeyFile = Pick<ApiKeyFile, 'health'>;
 
 interface StoreChecks {
   readonly ledger: Check;
@@ -34,6 +40,7 @@ export class Readiness {
   readonly #ledger: Ledger;
   readonly #blobs: Blobs;
   readonly #publisher: OfferPublisher;
+  readonly #keyFile: KeyFile | null;
   #draining = false;
   #asking: Promise<StoreChecks> | null = null;
   #known: { readonly checks: StoreChecks; readonly untilMs: number } | null = null;
@@ -42,10 +49,12 @@ export class Readiness {
     @Inject(LEDGER) ledger: Ledger,
     @Inject(BLOBS) blobs: Blobs,
     @Inject(OFFER_PUBLISHER) publisher: OfferPublisher,
+    @Inject(KEY_FILE) keyFile: KeyFile | null = null,
   ) {
     this.#ledger = ledger;
     this.#blobs = blobs;
     this.#publisher = publisher;
+    this.#keyFile = keyFile;
   }
 
   get draining(): boolean {
@@ -60,7 +69,11 @@ export class Readiness {
   /** Answers from the last check while that is young; everybody who asks during a check gets its answer. */
   async report(): Promise<ReadinessReport> {
     const stores = this.#fresh() ?? (await this.#ask());
-    const checks = { ...stores, transport: this.#publisher.health() };
+    const checks = {
+      ...stores,
+      transport: this.#publisher.health(),
+      ...(this.#keyFile === null ? {} : { api_keys: this.#keyFile.health() }),
+    };
     return { status: this.#status(checks), checks };
   }
 
@@ -86,10 +99,15 @@ export class Readiness {
     return checks;
   }
 
-  #status({ ledger, blobs, transport }: ReadinessReport['checks']): ReadinessReport['status'] {
+  #status({
+    ledger,
+    blobs,
+    transport,
+    api_keys: apiKeys,
+  }: ReadinessReport['checks']): ReadinessReport['status'] {
     if (this.#draining) return 'draining';
     if (ledger.state !== 'up' || blobs.state !== 'up') return 'not_ready';
-    return transport.state === 'up' ? 'ready' : 'degraded';
+    return transport.state === 'up' && (apiKeys?.state ?? 'up') === 'up' ? 'ready' : 'degraded';
   }
 }
 
