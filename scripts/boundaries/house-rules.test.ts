@@ -15,6 +15,35 @@ function findLines(paths: readonly string[], pattern: RegExp): string[] {
   );
 }
 
+/** Calls that start a process, with all that stands between their parentheses. */
+function findSpawns(path: string): { place: string; call: string }[] {
+  const text = readText(path);
+  const calls = /(?<![.\w#])(?:spawn|spawnSync|fork|exec|execSync|execFile|execFileSync)\(/g;
+  return [...text.matchAll(calls)].map((match) => {
+    let depth = 0;
+    let end = match.index;
+    do {
+      if (text[end] === '(') depth += 1;
+      if (text[end] === ')') depth -= 1;
+      end += 1;
+    } while (end < text.length && (depth > 0 || !text.slice(match.index, end).includes('(')));
+    const line = text.slice(0, match.index).split('\n').length;
+    return { place: `${path}:${line}`, call: text.slice(match.index, end) };
+  });
+}
+
+describe('the product', () => {
+  it('starts no process without saying what it inherits', () => {
+    const product = sources.filter(
+      (path) => /^packages\/(?!testkit\/)[\w-]+\/src\//.test(path) && !/\.test\.ts$/.test(path),
+    );
+    const importers = product.filter((path) => /from '(?:node:)?child_process'/.test(readText(path)));
+    const spawns = importers.flatMap(findSpawns);
+    expect(spawns.length).toBeGreaterThan(0);
+    expect(spawns.filter(({ call }) => !/\benv\b/.test(call)).map(({ place }) => place)).toEqual([]);
+  });
+});
+
 describe('the lockfile', () => {
   it('names no registry host', () => {
     expect(findLines(['package-lock.json'], /"resolved": "http/)).toEqual([]);

@@ -63,6 +63,29 @@ describe('settings of a runner', () => {
     expect(parseRunnerConfig({}, environment).launchCommand).toMatch(/^llama-server -m m\.gguf /);
   });
 
+  test('keep from a launched engine what opens anything else', () => {
+    const environment = {
+      ...{ PATH: '/bin', CUDA_VISIBLE_DEVICES: '0', HF_TOKEN: 'hf', VLLM_LOGGING_LEVEL: 'INFO' },
+      ...{ BATCH_INFER_API_KEY: 'k', BATCH_INFER_KAFKA_SASL_PASSWORD: 'k', AWS_SECRET_ACCESS_KEY: 'k' },
+      ...{ AWS_ACCESS_KEY_ID: 'i', PGPASSWORD: 'k', DATABASE_URL: 'k', OPENAI_API_KEY: 'k', GH_TOKEN: 'k' },
+    };
+    const inherited = (options: RunnerOptions) =>
+      parseRunnerConfig({ launch: 'vllm serve m', ...options }, environment).launchEnvironment;
+    const passed = { PATH: '/bin', CUDA_VISIBLE_DEVICES: '0', HF_TOKEN: 'hf', VLLM_LOGGING_LEVEL: 'INFO' };
+    expect(inherited({})).toEqual(passed);
+    expect(inherited({ launchEnv: ['AWS_ACCESS_KEY_ID', 'NOT_SET'] })).toEqual({
+      ...passed,
+      AWS_ACCESS_KEY_ID: 'i',
+    });
+    expect(() => inherited({ launchEnv: 'A=1' })).toThrow('--launch-env: must be the name of a variable');
+  });
+
+  test("hand the engine's key to a preset's engine in its environment, not in its command", () => {
+    const launched = parseRunnerConfig({ preset: 'vllm-cpu', model: 'm', engineApiKey: 'sekret' }, {});
+    expect(launched.launchEnvironment).toEqual({ VLLM_API_KEY: 'sekret' });
+    expect(launched.launchCommand).not.toContain('sekret');
+  });
+
   test('name the presets there are when another one is asked for', () => {
     const attempt = () => parse({ preset: 'vllm-fast', launch: 'vllm serve m' });
     expect(attempt).toThrow(/--preset: must be one of vllm-throughput, vllm-shared, vllm-cpu/);

@@ -1,5 +1,6 @@
 import { parseDurationMs } from '@batch-infer/contracts';
 import { z } from 'zod';
+import { engineEnvironment } from './engine/engine-environment.js';
 import { presetCommand } from './engine/preset-command.js';
 import { PRESET_NAMES, PRESETS, type PresetName } from './engine/presets.js';
 import { RunnerError } from './errors.js';
@@ -18,6 +19,8 @@ export interface RunnerConfig {
   readonly engineHealthPath: string | null;
   /** Command line of an engine to start and supervise, with the flags of a preset; `{port}` in it becomes a free port. */
   readonly launchCommand: string | null;
+  /** All that the launched engine inherits of the environment. */
+  readonly launchEnvironment: Readonly<Record<string, string>>;
   /** Serve these models only; empty: all that the engines serve. */
   readonly models: readonly string[];
   /** Requests in flight at each engine; `null`: steered by the engine's state. */
@@ -101,6 +104,13 @@ const schema = z.object({
     .regex(/^(?:off|\/[!-~]*)$/, 'must be a path such as /health, or off')
     .default('/health'),
   launch: z.string().trim().min(1).nullable().default(null),
+  launchEnv: list
+    .pipe(
+      z.array(
+        z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of a variable, such as AWS_PROFILE'),
+      ),
+    )
+    .default([]),
   preset: z
     .custom<PresetName>((value) => PRESET_NAMES.some((name) => name === value), {
       error: `must be one of ${PRESET_NAMES.join(', ')}`,
@@ -130,6 +140,7 @@ const ENVIRONMENT: Record<keyof typeof schema.shape, readonly string[]> = {
   engineApiKey: ['BATCH_INFER_ENGINE_API_KEY'],
   engineHealthPath: ['BATCH_INFER_ENGINE_HEALTH_PATH'],
   launch: ['BATCH_INFER_LAUNCH'],
+  launchEnv: ['BATCH_INFER_LAUNCH_ENV'],
   preset: ['BATCH_INFER_PRESET'],
   model: ['BATCH_INFER_MODEL'],
   window: ['BATCH_INFER_WINDOW'],
@@ -186,6 +197,11 @@ export function parseRunnerConfig(
     engineApiKey: settings.engineApiKey,
     engineHealthPath: settings.engineHealthPath === 'off' ? null : settings.engineHealthPath,
     launchCommand,
+    launchEnvironment: engineEnvironment(environment, {
+      named: settings.launchEnv,
+      family: preset?.family ?? null,
+      apiKey: settings.engineApiKey,
+    }),
     models: settings.model,
     window: settings.window,
     maxSequences,

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { CliError } from '../cli-error.js';
 import { EXIT } from '../exit-codes.js';
 import { Backoff } from './backoff.js';
+import { environmentOfPart } from './part-environment.js';
 import { parseReadyLine } from './ready-line.js';
 
 export interface ChildOptions {
@@ -64,7 +65,7 @@ export class SupervisedChild {
     const child = fork(entry, [part], {
       cwd: workingDirectory,
       detached: true,
-      env: { ...environment, ...variables() },
+      env: environmentOfPart(part, { ...environment, ...variables() }),
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.#child = child;

@@ -123,6 +123,13 @@ export const ENGINE_OPTIONS: readonly OptionSpec[] = [
     description: 'start and supervise an engine, e.g. "vllm serve MODEL --port 8000"',
   },
   {
+    flag: 'launch-env',
+    value: 'NAME',
+    repeatable: true,
+    description:
+      'a variable that the launched engine inherits although it is ours or is named like a secret (repeatable)',
+  },
+  {
     flag: 'preset',
     value: 'NAME',
     description:

@@ -75,6 +75,7 @@ export class EngineFleet {
         ? null
         : await EngineLauncher.start({
             command: config.launchCommand,
+            environment: config.launchEnvironment,
             url: config.engineUrls[0] ?? null,
             graceMs: config.launchGraceMs,
             verbose: config.verbose,

@@ -15,7 +15,15 @@ afterEach(async () => {
 
 async function launch(command: string, options: Partial<LauncherOptions> = {}): Promise<EngineLauncher> {
   const launcher = await EngineLauncher.start({
-    ...{ command, url: null, graceMs: 5_000, verbose: false, clock: monotonicClock, logger: silentLogger },
+    ...{
+      command,
+      environment: { PATH: process.env.PATH ?? '' },
+      url: null,
+      graceMs: 5_000,
+      verbose: false,
+      clock: monotonicClock,
+      logger: silentLogger,
+    },
     onExit: () => {},
     onLaunch: () => {},
     ...options,

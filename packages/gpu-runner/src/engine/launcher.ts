@@ -11,6 +11,8 @@ import { normalizeEngineUrl } from './url.js';
 export interface LauncherOptions {
   /** `{port}` in it becomes a free port. */
   readonly command: string;
+  /** All that it inherits. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Where it will listen; `null`: at the free port, or at vLLM's default. */
   readonly url: string | null;
   /** How long it may take to end after SIGTERM. */
@@ -118,10 +120,9 @@ export class EngineLauncher {
       if (this.#stopping.signal.aborted) return;
       onExit();
       failures = this.#useful && clock.nowMs() - startedAtMs > STABLE_MS ? 1 : failures + 1;
-      logger.error(
-        { ending, output: this.#lines.slice(-KEPT_LINES) },
-        `the launched engine ended (${ending}): its last lines are in "output"`,
-      );
+      logger.error({ ending }, `the launched engine ended (${ending}): --verbose shows what it prints`);
+      // Engines that log requests print prompts: whoever collects our log is not to have them.
+      logger.debug({ ending, output: this.#lines.slice(-KEPT_LINES) }, 'the last lines of the engine');
       if (!this.#useful && failures >= FAILED_STARTS) {
         this.#reject(new RunnerError('launch_failed', this.#failure(ending)));
         return;
@@ -133,9 +134,14 @@ export class EngineLauncher {
   }
 
   #spawn(): void {
-    const [program = '', ...rest] = [...deathPrefix(), ...this.#words];
+    const { environment } = this.#options;
+    const [program = '', ...rest] = [...deathPrefix(environment), ...this.#words];
     // A process group of its own: all of it is ended together, and Ctrl-C reaches only us.
-    const child = spawn(program, rest, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program, rest, {
+      detached: true,
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => this.#keep(line));
@@ -201,10 +207,11 @@ function portIn(words: readonly string[]): string | null {
 const DEATH_PREFIX = ['setpriv', '--pdeathsig', 'KILL'] as const;
 let prefix: readonly string[] | null = null;
 
-function deathPrefix(): readonly string[] {
+function deathPrefix(env: Readonly<Record<string, string>>): readonly string[] {
   if (prefix === null) {
     const [program, ...rest] = DEATH_PREFIX;
-    const usable = process.platform === 'linux' && spawnSync(program, [...rest, 'true']).status === 0;
+    const usable =
+      process.platform === 'linux' && spawnSync(program, [...rest, 'true'], { env }).status === 0;
     prefix = usable ? DEATH_PREFIX : [];
   }
   return prefix;
