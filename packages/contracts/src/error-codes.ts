@@ -38,6 +38,8 @@ export const ERROR_RULES = {
   nothing_to_retry: invalid('No item matches', 409),
   project_exists: invalid('A project of this id exists with other settings', 409),
   too_many_webhook_endpoints: invalid('The project has too many webhook endpoints', 409),
+  runner_id_taken: invalid('Another live runner has this id', 409),
+  too_many_runners: invalid('The project has too many runners', 409),
   key_already_rotated: invalid('The API key has a successor that is in use', 409),
   range_not_satisfiable: invalid('The range is not there', 416),
   misdirected_request: invalid('The server does not answer under this name', 421),

@@ -132,6 +132,9 @@ export const LIMITS = {
   /** What one runner may report: engines, leases. */
   runnerEngines: 256,
   runnerLeases: 4_096,
+  /** Bytes of one runner's report as JSON, and of the reports of all runners that serve one project alone. */
+  runnerReportBytes: 256 * 1024,
+  projectReportBytes: 4 * 1024 * 1024,
   /** Characters of a runner's id and version, and of why an engine takes no work. */
   runnerNameChars: 256,
   engineProblemChars: 4_096,

@@ -20,6 +20,7 @@ import { ClaimShard } from './leases/claim-shard.js';
 import { ReadShardLines } from './leases/read-shard-lines.js';
 import { ReleaseShard } from './leases/release-shard.js';
 import { RenewLeases } from './leases/renew-leases.js';
+import { RunnerRegistry } from './leases/runner-registry.js';
 import { RunnerSessions } from './leases/runner-sessions.js';
 import { SettleSegment } from './leases/settle-segment.js';
 import { ShardAccess } from './leases/shard-access.js';
@@ -192,6 +193,7 @@ export async function openUseCases(
     return (await ledger.getJob(job)) ?? created.record;
   }
 
+  const registry = new RunnerRegistry(ledger, clock, config);
   const claim = new ClaimShard(ledger, clock, config, signals, metrics, silentLogger());
 
   return {
@@ -205,11 +207,11 @@ export async function openUseCases(
     publisher,
     claim,
     settle,
-    renew: new RenewLeases(ledger, clock, config, new ShardAccess(ledger)),
+    renew: new RenewLeases(ledger, clock, config, new ShardAccess(ledger), registry),
     release: new ReleaseShard(ledger, clock, signals),
     lines: new ReadShardLines(ledger, blobs),
     dispatcher: new Dispatcher(ledger, publisher, clock, config, metrics),
-    sessions: new RunnerSessions(ledger, clock, config, signals, silentLogger()),
+    sessions: new RunnerSessions(ledger, clock, config, signals, silentLogger(), registry),
     createJob,
     getJob: async (job: Pick<JobRecord, 'id' | 'projectId'>): Promise<JobRecord> => {
       const record = await ledger.getJob(job);

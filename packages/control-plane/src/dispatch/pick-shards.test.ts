@@ -49,6 +49,7 @@ function queue(jobId: string, fields: Fields): OfferQueue {
       badMask: emptyMask(),
       lostLeases,
       runnerId: null,
+      holderKeyId: null,
       leaseUntilMs: null,
       offeredAtMs,
     }),

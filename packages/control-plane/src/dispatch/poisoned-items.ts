@@ -41,6 +41,8 @@ export class PoisonedItems {
       shardId: shard.id,
       epoch: shard.epoch,
       runnerId: SWEEPER_ID,
+      // No key of a runner has this id: nobody else settles it.
+      keyId: SWEEPER_ID,
       leaseMs: this.#config.leaseMs,
       nowMs: this.#clock.nowMs(),
     });

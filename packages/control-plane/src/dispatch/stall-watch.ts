@@ -74,7 +74,7 @@ export class StallWatch {
       limit: LIMIT,
     });
     const busyModels = busyModelsOf(backlog);
-    const waiting = await this.#views.waitingReasons(silent, { runners, busyModels });
+    const waiting = await this.#views.waitingReasons(silent, { runners: seen, busyModels });
     await this.#count(waiting, nowMs);
     this.#countRunners(runners, waiting);
     this.#tellStalls(waiting, nowMs);

@@ -5,7 +5,7 @@ import type { Ledger } from '../ports/ledger.js';
 import { CLOCK, LEDGER } from '../tokens.js';
 import { RUNNER_SEEN_MS } from './job-views.js';
 
-/** The live runners and what they serve. Runners belong to the server, not to a project. */
+/** The live runners and what they serve. Those of one project are nobody else's to see. */
 @Injectable()
 export class Fleet {
   readonly #ledger: Ledger;
@@ -16,8 +16,10 @@ export class Fleet {
     this.#clock = clock;
   }
 
-  async runners(): Promise<RunnerView[]> {
-    const runners = await this.#ledger.listRunners({ seenAfterMs: this.#clock.nowMs() - RUNNER_SEEN_MS });
+  /** @param projectId who looks; `null`: who administers all projects, or a server without keys */
+  async runners(projectId: string | null): Promise<RunnerView[]> {
+    const seenAfterMs = this.#clock.nowMs() - RUNNER_SEEN_MS;
+    const runners = await this.#ledger.listRunners({ seenAfterMs, projectId });
     return runners.map(({ report, lastSeenAtMs }) => ({
       id: report.runner_id,
       object: 'runner',
@@ -32,9 +34,9 @@ export class Fleet {
   }
 
   /** Models by name, with the last time that a runner which serves it was heard of. */
-  async models(): Promise<{ id: string; seenAtMs: number }[]> {
+  async models(projectId: string | null): Promise<{ id: string; seenAtMs: number }[]> {
     const seen = new Map<string, number>();
-    for (const runner of await this.runners()) {
+    for (const runner of await this.runners(projectId)) {
       const atMs = Date.parse(runner.last_seen_at);
       for (const model of runner.models) seen.set(model, Math.max(atMs, seen.get(model) ?? 0));
     }

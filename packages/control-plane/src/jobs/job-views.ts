@@ -10,6 +10,7 @@ import { isOfLane } from '../ports/lanes.js';
 import type { JobActivity, Ledger, QueuePosition } from '../ports/ledger.js';
 import type { StoredLaneProblem } from '../ports/offer-lanes.js';
 import type { JobRecord } from '../ports/records.js';
+import { type RunnerRecord, servesProject } from '../ports/runners.js';
 import { CLOCK, LEDGER, OFFER_PUBLISHER } from '../tokens.js';
 import { isPaused, type QueueFacts, waitingReasons } from './job-queue.js';
 
@@ -51,9 +52,10 @@ export class JobViews {
     this.#publisher = publisher;
   }
 
-  /** A page of jobs; the runners are asked for once. */
+  /** A page of jobs of one project; the runners are asked for once. */
   async page(jobs: readonly JobRecord[]): Promise<Job[]> {
-    const runners = jobs.some(({ state }) => !isTerminal(state)) ? await this.#runners() : [];
+    const open = jobs.find(({ state }) => !isTerminal(state));
+    const runners = open === undefined ? [] : await this.#runners(open.projectId);
     return await Promise.all(jobs.map((job) => this.of(job, runners)));
   }
 
@@ -67,7 +69,7 @@ export class JobViews {
     const settled = job.succeeded + job.failed + job.cancelled + job.expired;
     const left = ended ? 0 : Math.max(0, job.total - settled);
     const running = Math.min(activity.runningItems, left);
-    const runners = ended ? [] : (knownRunners ?? (await this.#runners()));
+    const runners = ended ? [] : (knownRunners ?? (await this.#runners(job.projectId)));
     const waits = (job.state === 'queued' || job.state === 'running') && left > running && !isPaused(job);
     const ahead =
       waits && activity.runningItems === 0 ? await this.#ledger.queuePosition({ jobId: job.id }) : null;
@@ -134,7 +136,7 @@ export class JobViews {
    */
   async waitingReasons(
     jobs: readonly JobRecord[],
-    { runners, busyModels }: { runners: readonly RunnerReport[]; busyModels: ReadonlySet<string> },
+    { runners, busyModels }: { runners: readonly RunnerRecord[]; busyModels: ReadonlySet<string> },
   ): Promise<{ job: JobRecord; reasons: WaitingReason[] }[]> {
     const nowMs = this.#clock.nowMs();
     const found: { job: JobRecord; reasons: WaitingReason[] }[] = [];
@@ -142,14 +144,18 @@ export class JobViews {
       const activity = await this.#ledger.jobActivity({ jobId: job.id, nowMs, windowMs: ACTIVITY_WINDOW_MS });
       const otherProjects = job.models.some((model) => busyModels.has(model)) ? 1 : 0;
       const ahead = { jobsAhead: 0, itemsAhead: 0, otherProjects, heldItems: 0, maxRunningItems: null };
-      const { waiting_for } = await this.#queue({ job, activity, runners, nowMs, ahead }, null);
+      const own = runners
+        .filter((runner) => servesProject(runner, job.projectId))
+        .map(({ report }) => report);
+      const { waiting_for } = await this.#queue({ job, activity, runners: own, nowMs, ahead }, null);
       found.push({ job, reasons: waiting_for });
     }
     return found;
   }
 
-  async #runners(): Promise<RunnerReport[]> {
-    const runners = await this.#ledger.listRunners({ seenAfterMs: this.#clock.nowMs() - RUNNER_SEEN_MS });
+  async #runners(projectId: string): Promise<RunnerReport[]> {
+    const seenAfterMs = this.#clock.nowMs() - RUNNER_SEEN_MS;
+    const runners = await this.#ledger.listRunners({ seenAfterMs, projectId });
     return runners.map(({ report }) => report);
   }
 

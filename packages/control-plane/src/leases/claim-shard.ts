@@ -4,6 +4,7 @@ import type { ControlPlaneConfig } from '../config.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import { StoreUnavailableError } from '../ports/outage.js';
+import { ANY_RUNNER, type RunnerIdentity } from '../ports/runners.js';
 import type { Signals } from '../ports/signals.js';
 import type { Logger } from '../telemetry/logger.js';
 import { Metrics } from '../telemetry/metrics.js';
@@ -46,15 +47,16 @@ export class ClaimShard {
 
   /**
    * Never throws: a ledger that does not answer makes the claim `busy`, so that no offer is forgotten (I7). The same runner
-   * may claim again at the same epoch, when it got no answer: it is given the same lease.
+   * may claim again at the same epoch with the same key, when it got no answer: it is given the same lease.
    */
-  async run(request: ClaimRequest): Promise<ClaimResponse> {
+  async run(request: ClaimRequest, { keyId }: RunnerIdentity = ANY_RUNNER): Promise<ClaimResponse> {
     const nowMs = this.#clock.nowMs();
     const { leaseMs } = this.#config;
     const claimed = await this.#claim({
       shardId: request.shard_id,
       epoch: request.epoch,
       runnerId: request.runner_id,
+      keyId,
       leaseMs,
       nowMs,
     });

@@ -3,6 +3,7 @@ import { ClaimShard } from './claim-shard.js';
 import { ReadShardLines } from './read-shard-lines.js';
 import { ReleaseShard } from './release-shard.js';
 import { RenewLeases } from './renew-leases.js';
+import { RunnerRegistry } from './runner-registry.js';
 import { RunnerSessions } from './runner-sessions.js';
 import { SettleSegment } from './settle-segment.js';
 import { ShardAccess } from './shard-access.js';
@@ -12,6 +13,7 @@ const SERVICES = [
   ReadShardLines,
   ReleaseShard,
   RenewLeases,
+  RunnerRegistry,
   RunnerSessions,
   SettleSegment,
   ShardAccess,

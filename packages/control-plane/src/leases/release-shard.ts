@@ -22,12 +22,15 @@ export class ReleaseShard {
     this.#signals = signals;
   }
 
-  /** False when the lease was over already. One whose outcomes were refused is lost: the sweeper counts it. */
-  async run(params: { shardId: string } & Pick<ReleaseRequest, 'epoch' | 'reason'>): Promise<boolean> {
-    const { shardId, epoch, reason } = params;
+  /** False when the lease was over already, or another key holds it. One whose outcomes were refused is lost: the sweeper counts it. */
+  async run(
+    params: { shardId: string; keyId?: string | null } & Pick<ReleaseRequest, 'epoch' | 'reason'>,
+  ): Promise<boolean> {
+    const { shardId, epoch, keyId = null, reason } = params;
     const released = await this.#ledger.releaseShard({
       shardId,
       epoch,
+      keyId,
       isLost: reason === 'refused',
       nowMs: this.#clock.nowMs(),
     });

@@ -1,5 +1,6 @@
 import type { SessionEvent } from '@batch-infer/contracts/runner-protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ANY_RUNNER, type RunnerIdentity } from '../ports/runners.js';
 import { openUseCases, reportOf, type UseCases } from '../use-cases-fixture.js';
 import type { RunnerSessions, Session } from './runner-sessions.js';
 
@@ -26,6 +27,7 @@ class FakeSession implements Session {
   constructor(
     readonly runnerId: string,
     readonly sessions: RunnerSessions,
+    readonly identity: RunnerIdentity = ANY_RUNNER,
   ) {}
 
   keyHolds = true;
@@ -44,8 +46,8 @@ class FakeSession implements Session {
   }
 }
 
-async function connect(runnerId = 'runner-1'): Promise<FakeSession> {
-  const session = new FakeSession(runnerId, cases.sessions);
+async function connect(runnerId = 'runner-1', identity?: RunnerIdentity): Promise<FakeSession> {
+  const session = new FakeSession(runnerId, cases.sessions, identity);
   await cases.sessions.open(session, reportOf(runnerId));
   return session;
 }
@@ -104,6 +106,47 @@ describe('a runner session', () => {
       { type: 'ping' },
       { type: 'stop', job_ids: ['job_1'], reason: 'cancelled' },
     ]);
+  });
+
+  it('of one project hears of that project alone', async () => {
+    await cases.sessions.start();
+    const job = await cases.createJob({ items: 1, projectId: 'alpha' });
+    const of = (name: string, projectId: string | null) =>
+      connect(name, { keyId: `key of ${name}`, projectId });
+    const [alpha, beta, all] = [await of('1', 'alpha'), await of('2', 'beta'), await of('3', null)];
+    cases.signals.emit('job-stopping', job.id, 'cancelled');
+    await pass(0);
+    const stops = [alpha, beta, all].map(({ events }) => events.filter(({ type }) => type === 'stop').length);
+    expect(stops).toEqual([1, 0, 1]);
+  });
+
+  it('is not taken over by another key while its runner lives, and by the same key it is', async () => {
+    const identity = { keyId: 'key_a', projectId: 'alpha' };
+    const session = await connect('runner-1', identity);
+    const foreign = connect('runner-1', { keyId: 'key_b', projectId: 'beta' });
+    await expect(foreign).rejects.toMatchObject({ code: 'runner_id_taken' });
+    const renewal = { ...reportOf('runner-1', ['forged']), leases: [] };
+    await expect(cases.renew.run(renewal, { keyId: 'key_b', projectId: 'alpha' })).rejects.toMatchObject({
+      code: 'runner_id_taken',
+    });
+    expect(session.closed).toBe(false);
+    const known = await cases.ledger.listRunners({ seenAfterMs: 0 });
+    expect(JSON.stringify(known)).not.toContain('forged');
+    await connect('runner-1', identity);
+    expect(session.closed).toBe(true);
+    cases.clock.advance(cases.config.leaseMs);
+    await connect('runner-1', { keyId: 'key_b', projectId: 'beta' });
+  });
+
+  it('whose report is too long, alone or with those of its project, is refused', async () => {
+    const models = (count: number) => Array.from({ length: count }, (_, at) => `${at}`.padEnd(1_000, 'x'));
+    const beta = { keyId: 'key_b', projectId: 'beta' };
+    const save = (name: string, count: number) =>
+      cases.renew.run({ ...reportOf(name, models(count)), leases: [] }, beta);
+    await expect(save('long', 300)).rejects.toMatchObject({ code: 'body_too_large' });
+    const saves = await Promise.allSettled(Array.from({ length: 30 }, (_, at) => save(`many ${at}`, 200)));
+    expect(saves.filter(({ status }) => status === 'fulfilled').length).toBeLessThan(25);
+    await cases.renew.run({ ...reportOf('other', models(200)), leases: [] }, { ...beta, projectId: 'alpha' });
   });
 
   it('takes its runner with it: the leases end after the grace, not at their time', async () => {

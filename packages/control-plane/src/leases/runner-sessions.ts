@@ -4,13 +4,16 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
+import type { RunnerIdentity } from '../ports/runners.js';
 import type { Signals } from '../ports/signals.js';
 import type { Logger } from '../telemetry/logger.js';
 import { CLOCK, CONFIG, LEDGER, LOGGER, SIGNALS } from '../tokens.js';
+import { RunnerRegistry } from './runner-registry.js';
 
 /** One runner's open stream. */
 export interface Session {
   readonly runnerId: string;
+  readonly identity: RunnerIdentity;
   send(event: SessionEvent): void;
   /** Ends the stream from our side. */
   close(): void;
@@ -36,6 +39,7 @@ export class RunnerSessions {
   readonly #config: ControlPlaneConfig;
   readonly #signals: Signals;
   readonly #logger: Logger;
+  readonly #registry: RunnerRegistry;
   readonly #sessions = new Map<string, Session>();
   /** Sessions that have ended, also those that ended before they had quite begun. */
   readonly #over = new WeakSet<Session>();
@@ -53,12 +57,14 @@ export class RunnerSessions {
     @Inject(CONFIG) config: ControlPlaneConfig,
     @Inject(SIGNALS) signals: Signals,
     @Inject(LOGGER) logger: Logger,
+    @Inject(RunnerRegistry) registry: RunnerRegistry,
   ) {
     this.#ledger = ledger;
     this.#clock = clock;
     this.#config = config;
     this.#signals = signals;
     this.#logger = logger;
+    this.#registry = registry;
   }
 
   /**
@@ -81,9 +87,12 @@ export class RunnerSessions {
     }
   }
 
-  /** A runner's stream has begun. An older one of the same runner is ended: it must have broken unseen. */
+  /**
+   * A runner's stream has begun. An older one of the same runner is ended: it must have broken unseen.
+   * @throws DomainError as `RunnerRegistry.save`
+   */
   async open(session: Session, report: RunnerReport): Promise<void> {
-    await this.#ledger.saveRunner({ report, nowMs: this.#clock.nowMs() });
+    await this.#registry.save(report, session.identity);
     if (this.#closed || this.#over.has(session)) {
       // It ended while it was written down: nobody would ever tell us again.
       session.close();
@@ -146,7 +155,25 @@ export class RunnerSessions {
 
   #sendStop(jobId: string, reason: EndReason | 'paused'): void {
     if (reason === 'completed') return;
-    for (const session of this.#sessions.values()) session.send({ type: 'stop', job_ids: [jobId], reason });
+    const stop: SessionEvent = { type: 'stop', job_ids: [jobId], reason };
+    const limited = new Map<string, Session[]>();
+    for (const session of this.#sessions.values()) {
+      const { projectId } = session.identity;
+      if (projectId === null) session.send(stop);
+      else limited.set(projectId, [...(limited.get(projectId) ?? []), session]);
+    }
+    for (const [projectId, sessions] of limited) this.#sendToProject(jobId, projectId, sessions, stop);
+  }
+
+  /** Runners of one project hear of its jobs only. */
+  #sendToProject(jobId: string, projectId: string, sessions: readonly Session[], stop: SessionEvent): void {
+    this.#ledger.getJob({ projectId, id: jobId }).then(
+      (job) => {
+        if (job !== null) for (const session of sessions) if (!this.#over.has(session)) session.send(stop);
+      },
+      // The ledger is away: the next renewal tells.
+      () => undefined,
+    );
   }
 
   #expect(runnerId: string, sinceMs: number, graceMs: number): void {

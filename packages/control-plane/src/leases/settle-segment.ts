@@ -11,6 +11,7 @@ import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { ItemOutcome, ShardRecord } from '../ports/records.js';
+import { isHolder } from '../ports/runners.js';
 import type { Signals } from '../ports/signals.js';
 import { Metrics } from '../telemetry/metrics.js';
 import { BLOBS, CLOCK, LEDGER, SIGNALS } from '../tokens.js';
@@ -56,19 +57,23 @@ export class SettleSegment {
   /**
    * Settling the same segment again changes nothing and counts its items as `repeated`. A line that cannot be taken is
    * told in `refused`; the others are taken.
-   * @throws DomainError `lease_lost` at a stale epoch, `invalid_request` for a segment without lines, `body_too_large`
+   * @throws DomainError `lease_lost` at a stale epoch and for another key than the holder's, `invalid_request` for a segment without lines, `body_too_large`
    * beyond `LIMITS.segmentBytes` (for a line alone, `LIMITS.answerBytes`), `unavailable` when too much is being settled
    */
   async run(params: {
     shardId: string;
     epoch: number;
+    /** Absent: nobody's key is asked for. */
+    keyId?: string | null;
     body: AsyncIterable<Uint8Array>;
     /** Length of the body, where it is known before it is read. */
     bytes?: number;
   }): Promise<SettleResponse> {
-    const { shardId, epoch } = params;
+    const { shardId, epoch, keyId = null } = params;
     const shard = await this.#ledger.getShard({ shardId });
-    if (!shard || shard.epoch !== epoch) throw leaseLost(shardId, epoch);
+    // The holder of an epoch stays the same, so that what is settled later needs no second look.
+    if (!shard || shard.epoch !== epoch || !isHolder(shard.holderKeyId, keyId))
+      throw leaseLost(shardId, epoch);
     const giveBack = await this.#takeRoom(Math.min(params.bytes ?? STREAM_BYTES, STREAM_BYTES));
     try {
       return await this.#settle(shard, params.body);

@@ -264,6 +264,7 @@ export function createConformance(world: () => LedgerWorld): void {
           badMask: new Uint8Array(32),
           lostLeases: 0,
           runnerId: null,
+          holderKeyId: null,
           leaseUntilMs: null,
           offeredAtMs: null,
         })),

@@ -1,10 +1,11 @@
-import type { ExpressionBuilder } from 'kysely';
+import type { ExpressionBuilder, Selectable } from 'kysely';
 import type { Ledger, RenewedLease } from '../ports/ledger.js';
 import type { ShardRecord } from '../ports/records.js';
+import { isHolder } from '../ports/runners.js';
 import type { Database, Session } from './dialect.js';
 import { lockJobAndShard } from './jobs.js';
 import { toJobRecord, toShardRecord } from './rows.js';
-import { CLAIMABLE, type Schema } from './schema.js';
+import { CLAIMABLE, type Schema, type ShardTable } from './schema.js';
 import { findOrder, JOINED_ORDER } from './shard-order.js';
 import { finishStopping } from './stopping.js';
 
@@ -21,8 +22,12 @@ export async function claimShard(
     // For good: after the resume its shards are offered again. A busy answer would keep the lane waiting.
     if (job.paused_at !== null) return { outcome: 'refused', reason: 'stale' };
     // The answer to the first claim was lost: the lease that its runner was given is the one that it asks for.
+    const keyId = params.keyId ?? null;
     const isRepeated =
-      shard.state === 'leased' && shard.runner_id === params.runnerId && shard.epoch === params.epoch + 1;
+      shard.state === 'leased' &&
+      shard.runner_id === params.runnerId &&
+      shard.epoch === params.epoch + 1 &&
+      isHolder(holderOf(shard), keyId);
     if (!isRepeated && (!CLAIMABLE.includes(shard.state) || shard.epoch !== params.epoch)) {
       return { outcome: 'refused', reason: 'stale' };
     }
@@ -30,6 +35,8 @@ export async function claimShard(
       state: 'leased',
       epoch: params.epoch + 1,
       runner_id: params.runnerId,
+      holder_key_id: isRepeated ? holderOf(shard) : keyId,
+      holder_epoch: params.epoch + 1,
       lease_until: params.nowMs + params.leaseMs,
       leased_at: isRepeated ? shard.leased_at : params.nowMs,
     } as const;
@@ -47,6 +54,13 @@ export async function claimShard(
     };
   });
 }
+
+const holderOf = ({
+  epoch,
+  holder_epoch: heldAt,
+  holder_key_id: keyId,
+}: Pick<Selectable<ShardTable>, 'epoch' | 'holder_epoch' | 'holder_key_id'>): string | null =>
+  heldAt === epoch ? keyId : null;
 
 export async function getShard(
   { db }: Database,
@@ -68,14 +82,23 @@ export async function getShard(
 
 export async function renewLeases(
   database: Database,
-  { runnerId, leases, leaseMs, nowMs }: Parameters<Ledger['renewLeases']>[0],
+  { runnerId, keyId = null, leases, leaseMs, nowMs }: Parameters<Ledger['renewLeases']>[0],
 ): ReturnType<Ledger['renewLeases']> {
   if (leases.length === 0) return [];
   return database.transaction(async (session) => {
-    const mine = ({ eb, and, or }: ExpressionBuilder<Schema, 'shard'>) =>
+    const mine = ({ eb, and, or, ref }: ExpressionBuilder<Schema, 'shard'>) =>
       and([
         eb('state', '=', 'leased'),
         eb('runner_id', '=', runnerId),
+        ...(keyId === null
+          ? []
+          : [
+              or([
+                eb('holder_key_id', 'is', null),
+                eb('holder_key_id', '=', keyId),
+                eb('holder_epoch', '!=', ref('epoch')),
+              ]),
+            ]),
         or(leases.map((lease) => and([eb('id', '=', lease.shardId), eb('epoch', '=', lease.epoch)]))),
       ]);
     if (session.locksRows) {
@@ -112,13 +135,13 @@ async function jobsOf({ db }: Session, jobIds: readonly string[]) {
 
 export async function releaseShard(
   database: Database,
-  { shardId, epoch, isLost = false, nowMs }: Parameters<Ledger['releaseShard']>[0],
+  { shardId, epoch, keyId = null, isLost = false, nowMs }: Parameters<Ledger['releaseShard']>[0],
 ): Promise<boolean> {
   return database.transaction(async (session) => {
     const found = await lockJobAndShard(session, shardId);
     if (found === null) return false;
     const { job, shard } = found;
-    if (shard.state !== 'leased' || shard.epoch !== epoch) return false;
+    if (shard.state !== 'leased' || shard.epoch !== epoch || !isHolder(holderOf(shard), keyId)) return false;
     if (isLost) {
       await session.db.updateTable('shard').set({ lease_until: nowMs }).where('id', '=', shardId).execute();
       return true;

@@ -13,6 +13,7 @@ import { addRequestBudget } from './migrations/009-request-budget.js';
 import { addDeliveryIndex } from './migrations/011-delivery-index.js';
 import { addJobProblems } from './migrations/012-job-problems.js';
 import { addDispatch } from './migrations/013-dispatch.js';
+import { addRunnerIdentity } from './migrations/015-runner-identity.js';
 import type { Schema } from './schema.js';
 
 /** Every migration by its number; a released one never changes. */
@@ -30,6 +31,7 @@ function migrationsFor(database: Database): Record<string, Migration> {
     '011-delivery-index': { up: (db) => addDeliveryIndex(db) },
     '012-job-problems': { up: (db) => addJobProblems(db) },
     '013-dispatch': { up: (db) => addDispatch(db) },
+    '015-runner-identity': { up: (db) => addRunnerIdentity(db) },
   };
 }
 

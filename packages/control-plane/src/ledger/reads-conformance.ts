@@ -227,8 +227,8 @@ export function readsConformance(world: () => LedgerWorld): void {
     await ledger.saveRunner({ report: { ...report, in_flight: 3 }, nowMs });
     await ledger.saveRunner({ report: runnerReport('run_a'), nowMs: nowMs - 1 });
     expect(await ledger.listRunners({ seenAfterMs: nowMs - 2 })).toEqual([
-      { report: runnerReport('run_a'), lastSeenAtMs: nowMs - 1 },
-      { report: { ...report, in_flight: 3 }, lastSeenAtMs: nowMs },
+      { report: runnerReport('run_a'), lastSeenAtMs: nowMs - 1, projectId: null },
+      { report: { ...report, in_flight: 3 }, lastSeenAtMs: nowMs, projectId: null },
     ]);
     expect(await ledger.listRunners({ seenAfterMs: nowMs - 1 })).toHaveLength(1);
     await ledger.removeRunner({ runnerId: 'run_b' });

@@ -226,6 +226,7 @@ export function toShardRecord(row: Selectable<ShardTable> & Partial<JoinedOrder>
     badMask: toMask(row.bad_mask),
     lostLeases: row.lost_leases,
     runnerId: row.runner_id,
+    holderKeyId: row.holder_epoch === row.epoch ? row.holder_key_id : null,
     leaseUntilMs: row.lease_until,
     offeredAtMs: row.offered_at,
   };

@@ -171,6 +171,9 @@ export interface ShardTable {
   done_items: number;
   lost_leases: number;
   runner_id: string | null;
+  /** API key with which it was claimed at `holder_epoch`; of no meaning at another epoch. */
+  holder_key_id: string | null;
+  holder_epoch: number | null;
   lease_until: number | null;
   /** When it was claimed; of no meaning while it is not leased. */
   leased_at: number | null;
@@ -220,6 +223,10 @@ export interface RunnerTable {
   id: string;
   report: string;
   last_seen_at: number;
+  /** Its API key; `null`: the server has none. */
+  key_id: string | null;
+  /** The one project that it serves; `null`: all. */
+  project_id: string | null;
 }
 
 export interface UploadTable {

@@ -1,5 +1,4 @@
 import type { EndReason, InputError, JobState, Priority } from '@batch-infer/contracts';
-import type { RunnerReport } from '@batch-infer/contracts/runner-protocol';
 import type { AccessLedger } from './access.js';
 import type { BlobReferenceLedger } from './blob-references.js';
 import type { JobProblemLedger } from './job-problems.js';
@@ -15,6 +14,7 @@ import type {
   UsageTotals,
 } from './records.js';
 import type { PlannedReuse, ReuseLedger } from './reuse.js';
+import type { RunnerLedger } from './runners.js';
 import type { UploadLedger } from './uploads.js';
 import type { WebhookLedger } from './webhooks.js';
 
@@ -31,7 +31,8 @@ export interface Ledger
     ReuseLedger,
     JobProblemLedger,
     BlobReferenceLedger,
-    OfferLaneLedger {
+    OfferLaneLedger,
+    RunnerLedger {
   /**
    * Brings the schema up to date under a lock.
    * @param options.onWaiting another process holds the lock: called about every 10 seconds
@@ -219,11 +220,12 @@ export interface Ledger
   }): Promise<ShardRecord[]>;
   /** Ready shards are as if never offered: a publish failed, or who had the offers is dead. */
   withdrawOffers(params: { shardIds: readonly string[] }): Promise<void>;
-  /** `ready` at exactly this epoch → `leased` at epoch + 1; the job → `running`. */
+  /** `ready` at exactly this epoch → `leased` at epoch + 1, held by this key; the job → `running`. */
   claimShard(params: {
     shardId: string;
     epoch: number;
     runnerId: string;
+    keyId?: string | null;
     leaseMs: number;
     nowMs: number;
   }): Promise<
@@ -231,9 +233,10 @@ export interface Ledger
     | { outcome: 'refused'; reason: 'stale' | 'ended' | 'unknown' }
   >;
   getShard(params: { shardId: string }): Promise<ShardRecord | null>;
-  /** In the order asked. `stop`: still held, but the job is being stopped or is paused. */
+  /** In the order asked. `lost` too for another key than the holder's. `stop`: the job is being stopped or is paused. */
   renewLeases(params: {
     runnerId: string;
+    keyId?: string | null;
     leases: readonly { shardId: string; epoch: number }[];
     leaseMs: number;
     nowMs: number;
@@ -265,9 +268,15 @@ export interface Ledger
   >;
   /**
    * `leased` at this epoch → `ready` (or `stopped` when its job is being stopped); not counted as lost. With `isLost` the
-   * lease is over instead, and `expireLeases` counts it. False when stale.
+   * lease is over instead, and `expireLeases` counts it. False when stale, and for another key than the holder's.
    */
-  releaseShard(params: { shardId: string; epoch: number; isLost?: boolean; nowMs: number }): Promise<boolean>;
+  releaseShard(params: {
+    shardId: string;
+    epoch: number;
+    keyId?: string | null;
+    isLost?: boolean;
+    nowMs: number;
+  }): Promise<boolean>;
   /**
    * Ends leases that are over, each in its own transaction: `ready` again with one more lost lease; after two the rest
    * of the shard is bisected; `poisoned`: shards of one open item after three, to be failed by the caller (`claimShard`,
@@ -320,11 +329,6 @@ export interface Ledger
     nowMs: number;
   }): Promise<boolean>;
   abandonFinalization(params: { jobId: string; owner: string }): Promise<void>;
-
-  // ── runners ────────────────────────────────────────────────────────────────────────────────────────────────────
-  saveRunner(params: { report: RunnerReport; nowMs: number }): Promise<void>;
-  removeRunner(params: { runnerId: string }): Promise<void>;
-  listRunners(params: { seenAfterMs: number }): Promise<{ report: RunnerReport; lastSeenAtMs: number }[]>;
 
   // ── upkeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
   /** Drops idempotency rows older than their time. */

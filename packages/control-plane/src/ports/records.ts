@@ -133,6 +133,8 @@ export interface ShardRecord {
   readonly badMask: Mask;
   readonly lostLeases: number;
   readonly runnerId: string | null;
+  /** API key with which its last lease was claimed; `null`: without any, or not known. */
+  readonly holderKeyId: string | null;
   readonly leaseUntilMs: number | null;
   readonly offeredAtMs: number | null;
 }

@@ -70,7 +70,8 @@ export class SyncLane {
     signal: AbortSignal;
   }): Promise<{ job: JobRecord; replayed: boolean }> {
     const { endpoint, body, model, attempt, signal } = params;
-    if (typeof model === 'string') await this.#models.require(model, { signal });
+    if (typeof model === 'string')
+      await this.#models.require(model, { projectId: attempt.projectId, signal });
     const { job, replayed } = await this.#creation
       .fromInline({
         input: { kind: 'single', body },

@@ -1,6 +1,7 @@
 import { ALL_PROJECTS, API_KEY_SCOPES, type ApiKeyScope } from '@batch-infer/contracts/access';
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { DomainError } from '../../errors.js';
+import type { RunnerIdentity } from '../../ports/runners.js';
 
 /** The project of a control plane that has no API keys. */
 export const DEFAULT_PROJECT_ID = 'default';
@@ -35,6 +36,12 @@ export const scopesOf = (caller: Caller): ApiKeyScope[] =>
 /** The one project that a runner or an administrator is limited to; `null`: none. */
 export const projectLimitOf = (caller: Caller): string | null =>
   caller.keyId === null || caller.projectId === ALL_PROJECTS ? null : caller.projectId;
+
+/** Whose runner sends a request. */
+export const runnerIdentityOf = (caller: Caller): RunnerIdentity => ({
+  keyId: caller.keyId,
+  projectId: projectLimitOf(caller),
+});
 
 /** The caller: `list(@CurrentCaller() caller: Caller)`. @throws DomainError `missing_api_key` without one */
 export const CurrentCaller = createParamDecorator((_: unknown, context: ExecutionContext): Caller => {

@@ -3,6 +3,7 @@ import { Controller, Get, Inject, Param, Req } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { Fleet } from '../../jobs/fleet.js';
+import { type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
 import { dialectOf } from '../dialect.js';
 
 /** A model as OpenAI's SDKs read it. */
@@ -33,9 +34,10 @@ export class ModelsController {
 
   @Get()
   async list(
+    @CurrentCaller() caller: Caller,
     @Req() request: FastifyRequest,
   ): Promise<{ object: 'list'; data: ModelView[] } | AnthropicModelList> {
-    const models = await this.#fleet.models();
+    const models = await this.#fleet.models(projectLimitOf(caller));
     if (dialectOf(request) === 'anthropic') {
       const data = models.map(toAnthropicModel);
       return { data, has_more: false, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
@@ -45,8 +47,12 @@ export class ModelsController {
 
   /** Model names may hold slashes. */
   @Get('*')
-  async get(@Param('*') id: string, @Req() request: FastifyRequest): Promise<ModelView | AnthropicModel> {
-    const models = await this.#fleet.models();
+  async get(
+    @CurrentCaller() caller: Caller,
+    @Param('*') id: string,
+    @Req() request: FastifyRequest,
+  ): Promise<ModelView | AnthropicModel> {
+    const models = await this.#fleet.models(projectLimitOf(caller));
     const model = models.find((candidate) => candidate.id === id);
     if (model !== undefined)
       return dialectOf(request) === 'anthropic' ? toAnthropicModel(model) : toModelView(model);

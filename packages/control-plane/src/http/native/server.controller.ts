@@ -1,6 +1,7 @@
 import type { RunnerView } from '@batch-infer/contracts/runner-protocol';
 import { Controller, Get, Inject } from '@nestjs/common';
 import { Fleet } from '../../jobs/fleet.js';
+import { type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
 import { openapiDocument } from '../openapi.js';
 
 /** What the server says of itself: runners, the API's description. */
@@ -13,8 +14,8 @@ export class ServerController {
   }
 
   @Get('v1/runners')
-  async runners(): Promise<{ object: 'list'; data: RunnerView[] }> {
-    return { object: 'list', data: await this.#fleet.runners() };
+  async runners(@CurrentCaller() caller: Caller): Promise<{ object: 'list'; data: RunnerView[] }> {
+    return { object: 'list', data: await this.#fleet.runners(projectLimitOf(caller)) };
   }
 
   @Get('openapi.json')

@@ -11,13 +11,13 @@ import { ClaimShard } from '../../leases/claim-shard.js';
 import { ReleaseShard } from '../../leases/release-shard.js';
 import { RenewLeases } from '../../leases/renew-leases.js';
 import { ShardAccess } from '../../leases/shard-access.js';
-import { type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
+import { type Caller, CurrentCaller, projectLimitOf, runnerIdentityOf } from '../auth/project.js';
 import { parseWith } from '../validation.js';
 import { ProtocolGuard } from './protocol.guard.js';
 
 /**
  * The runners' side of leases: claim, renew, settle, release, and the lines to run. A key of one project reaches the
- * shards of that project; every other shard answers like one that does not exist.
+ * shards of that project; every other shard, and a lease of another key, answers like one that does not exist.
  */
 @Controller('v1/runner')
 @UseGuards(ProtocolGuard)
@@ -46,13 +46,13 @@ export class LeasesController {
     if (!(await this.#access.mayTouch(projectLimitOf(caller), asked.shard_id))) {
       return { outcome: 'refused', reason: 'unknown' };
     }
-    return this.#claim.run(asked);
+    return this.#claim.run(asked, runnerIdentityOf(caller));
   }
 
   @Post('renew')
   @HttpCode(200)
   renew(@CurrentCaller() caller: Caller, @Req() request: FastifyRequest): Promise<RenewResponse> {
-    return this.#renew.run(parseWith(renewRequest, request.body), projectLimitOf(caller));
+    return this.#renew.run(parseWith(renewRequest, request.body), runnerIdentityOf(caller));
   }
 
   @Post('shards/:id/release')
@@ -64,6 +64,7 @@ export class LeasesController {
   ): Promise<{ released: boolean }> {
     const { epoch, reason } = parseWith(releaseRequest, request.body);
     if (!(await this.#access.mayTouch(projectLimitOf(caller), shardId))) return { released: false };
-    return { released: await this.#release.run({ shardId, epoch, reason }) };
+    const { keyId } = caller;
+    return { released: await this.#release.run({ shardId, epoch, keyId, reason }) };
   }
 }

@@ -11,7 +11,13 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
 import { RunnerSessions, type Session } from '../../leases/runner-sessions.js';
 import { OFFER_PUBLISHER } from '../../tokens.js';
-import { type AuthenticatedRequest, type Caller, CurrentCaller, projectLimitOf } from '../auth/project.js';
+import {
+  type AuthenticatedRequest,
+  type Caller,
+  CurrentCaller,
+  projectLimitOf,
+  runnerIdentityOf,
+} from '../auth/project.js';
 import { Readiness } from '../health/readiness.js';
 import { ClientGoneError, clientSignal } from '../request-context.js';
 import { parseWith } from '../validation.js';
@@ -36,12 +42,17 @@ export class SessionsController {
   }
 
   @Post('session')
-  async session(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  async session(
+    @CurrentCaller() caller: Caller,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     this.#refuseWhileDraining();
     const report = parseWith(runnerReport, request.body);
     const response = reply.raw;
     const session: Session = {
       runnerId: report.runner_id,
+      identity: runnerIdentityOf(caller),
       send: (event: SessionEvent) => {
         if (!response.headersSent) {
           // Ours from here on: the stream lives as long as the runner.

@@ -57,6 +57,7 @@ export class ShardsController {
       const answer = await this.#settle.run({
         shardId,
         epoch,
+        keyId: caller.keyId,
         body: body.iterator({ destroyOnReturn: false }),
         ...lengthOf(request),
       });
@@ -86,7 +87,12 @@ export class ShardsController {
   ): Promise<void> {
     const { epoch } = parseWith(leaseQuery, query);
     await this.#assertMine(caller, shardId, epoch);
-    const { bytes, lines } = await this.#lines.run({ shardId, epoch, signal: clientSignal(reply) });
+    const { bytes, lines } = await this.#lines.run({
+      shardId,
+      epoch,
+      keyId: caller.keyId,
+      signal: clientSignal(reply),
+    });
     await reply.headers({ 'content-type': 'application/x-ndjson', 'content-length': bytes }).send(lines);
   }
 
