@@ -18,6 +18,7 @@ describe('the settings of a control plane', () => {
       kafkaSettings: {},
       apiKeysFile: null,
       corsOrigins: [],
+      metricsAccess: 'public',
       leaseMs: 30_000,
       renewIntervalMs: 2_500,
       sessionGraceMs: 3_000,

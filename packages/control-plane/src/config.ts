@@ -32,6 +32,8 @@ export interface ControlPlaneConfig {
   readonly apiKeysFile: string | null;
   /** Origins whose web pages may use the API, as browsers write them. */
   readonly corsOrigins: readonly string[];
+  /** Who reads `/metrics`: everybody who reaches it, or keys of all projects. */
+  readonly metricsAccess: 'public' | 'key';
   /** Hosts that items may name media on, besides `data:` URLs; `'any'` with `*`. */
   readonly mediaHosts: 'any' | readonly string[];
   /** How long jobs stay after their end; `null`: for ever. */
@@ -121,6 +123,7 @@ const settings = z.object({
       'must be exact origins such as https://app.example.com, separated by commas, never * or null',
     )
     .default([]),
+  BATCH_INFER_METRICS_ACCESS: z.enum(['public', 'key'], 'must be public or key').default('public'),
   BATCH_INFER_MEDIA_HOSTS: list
     .pipe(
       z.array(
@@ -187,6 +190,7 @@ export function parseControlPlaneConfig(
       ),
     ),
     apiKeysFile: value.BATCH_INFER_API_KEYS_FILE ?? null,
+    metricsAccess: value.BATCH_INFER_METRICS_ACCESS,
     corsOrigins: [...new Set(value.BATCH_INFER_CORS_ORIGIN)],
     mediaHosts: value.BATCH_INFER_MEDIA_HOSTS.includes('*') ? 'any' : value.BATCH_INFER_MEDIA_HOSTS,
     retentionMs: value.BATCH_INFER_RETENTION === 0 ? null : value.BATCH_INFER_RETENTION,

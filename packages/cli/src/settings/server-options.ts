@@ -57,6 +57,11 @@ export const SERVE_OPTIONS: readonly OptionSpec[] = [
     repeatable: true,
     description: 'origin whose web pages may use the API, such as https://app.example.com (default: none)',
   },
+  {
+    flag: 'metrics-access',
+    value: 'WHO',
+    description: 'who may read /metrics: public, or key for keys of all projects (default: public)',
+  },
   ...MEDIA_OPTIONS,
   {
     flag: 'webhook-allow-hosts',

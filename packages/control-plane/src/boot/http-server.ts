@@ -46,7 +46,7 @@ export async function prepareFastify(
     slowBodies,
     onRefused,
   }: {
-    config: Pick<ControlPlaneConfig, 'host' | 'publicUrl' | 'corsOrigins'>;
+    config: Pick<ControlPlaneConfig, 'host' | 'publicUrl' | 'corsOrigins' | 'metricsAccess'>;
     logger: Logger;
     keys: Keys;
     limits: RequestLimits;
@@ -61,7 +61,7 @@ export async function prepareFastify(
     isOpen: () => isOpen(keys),
     ...(onRefused === undefined ? {} : { onRefused }),
   });
-  registerAuthentication(fastify, keys, onRefused);
+  registerAuthentication(fastify, keys, config.metricsAccess, onRefused);
   registerRateLimits(fastify, limits);
   registerRouteRules(fastify);
   registerBodyRules(fastify, slowBodies);

@@ -157,3 +157,22 @@ it('no key is made without a JSON body', async () => {
   const answer = await world.ask({ method: 'POST', url: '/v1/keys', key: root });
   expect([answer.statusCode, answer.json()]).toMatchObject([400, { code: 'invalid_request' }]);
 });
+
+it('metrics are for everybody who reaches them, or for keys of all projects', async () => {
+  const metrics = async (from: AccessWorld, key?: string) =>
+    (await from.ask({ method: 'GET', url: '/metrics', key })).statusCode;
+  expect(await metrics(world)).toBe(200);
+  const guarded = await openAccessWorld(['a'], { BATCH_INFER_METRICS_ACCESS: 'key' });
+  try {
+    expect(await metrics(guarded)).toBe(200);
+    const runner = await guarded.makeKey({ project_id: '*', scopes: ['runner'] });
+    const tenant = await guarded.makeKey({ project_id: 'a', scopes: ['admin'] });
+    guarded.advance(5_000);
+    expect(await metrics(guarded)).toBe(401);
+    expect(await metrics(guarded, tenant.key)).toBe(403);
+    expect(await metrics(guarded, runner.key)).toBe(200);
+    expect((await guarded.ask({ method: 'GET', url: '/readyz' })).statusCode).toBe(200);
+  } finally {
+    await guarded.close();
+  }
+});

@@ -1,9 +1,12 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { KeyRing } from '../../access/key-ring.js';
+import type { ControlPlaneConfig } from '../../config.js';
 import { DomainError } from '../../errors.js';
 import type { ApiKeyFile } from './key-file.js';
-import { type AuthenticatedRequest, type Caller, isAllowed, OWNER } from './project.js';
+import { type AuthenticatedRequest, type Caller, isAllowed, OWNER, projectLimitOf } from './project.js';
 import { routeScopeOf } from './route-scopes.js';
+
+const METRICS = '/metrics';
 
 /**
  * Says whose request it is and whether the key may do it, before any byte of a body is read. Without any keys everybody
@@ -12,6 +15,7 @@ import { routeScopeOf } from './route-scopes.js';
 export function registerAuthentication(
   fastify: FastifyInstance,
   keys: Keys,
+  metricsAccess: ControlPlaneConfig['metricsAccess'],
   onRefused: (reason: 'auth' | 'scope') => void = () => undefined,
 ): void {
   fastify.addHook('onRequest', async (request) => {
@@ -21,15 +25,20 @@ export function registerAuthentication(
     const scope = routeScopeOf(request.method, url);
     // Fails closed: a route that nobody has judged is nobody's.
     if (scope === undefined) throw new Error(`the route ${request.method} ${url} is not in the route table`);
-    if (scope === 'public') return;
+    const isGuarded = url === METRICS && metricsAccess === 'key';
+    if (scope === 'public' && !isGuarded) return;
     const caller = await callerOf(request, keys).catch((error: unknown) => {
       if (isKeyRefusal(error)) onRefused('auth');
       throw error;
     });
-    const isEnough = (who: Caller) => scope === 'any' || isAllowed(who, scope);
+    const isEnough = (who: Caller) =>
+      isGuarded
+        ? projectLimitOf(who) === null
+        : scope === 'any' || scope === 'public' || isAllowed(who, scope);
     if (!isEnough(caller)) {
       onRefused('scope');
-      throw new DomainError('insufficient_scope', `The API key lacks the scope "${scope}".`);
+      const lack = isGuarded ? 'belongs to a project: metrics tell of all' : `lacks the scope "${scope}"`;
+      throw new DomainError('insufficient_scope', `The API key ${lack}.`);
     }
     const authenticated = request as AuthenticatedRequest;
     authenticated.caller = caller;
