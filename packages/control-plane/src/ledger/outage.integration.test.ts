@@ -133,6 +133,22 @@ describe.runIf(serverUrl !== null)('a transaction whose end is not told', () => 
     await expect(muted).rejects.toThrow(CommitUnknownError);
   });
 
+  it('is unknown in the same way where one statement outside a transaction writes', async () => {
+    const { proxy, databaseUrl } = await openProxied();
+    const database = await openDatabase({ databaseUrl, connectionLimits: QUICK });
+    cleanups.push(() => database.close());
+    await migrate(database);
+    await write(database, 1);
+    proxy.loseAnswerTo('update "meta"');
+    const update = database.db.updateTable('meta').set({ value: 2 }).where('name', '=', name).execute();
+    await expect(update).rejects.toThrow(CommitUnknownError);
+    expect(await count(database)).toBe(2);
+    proxy.loseAnswerTo('select "value"');
+    const read = count(database);
+    await expect(read).rejects.toThrow(StoreUnavailableError);
+    await expect(read).rejects.not.toThrow(CommitUnknownError);
+  });
+
   it('is known to have done nothing when the connection was lost before COMMIT', async () => {
     const { proxy, databaseUrl } = await openProxied();
     const database = await openDatabase({ databaseUrl, connectionLimits: QUICK });

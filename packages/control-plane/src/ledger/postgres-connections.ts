@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { PostgresPool } from 'kysely';
 import type { Pool, PoolClient, QueryResult } from 'pg';
 import { StoreUnavailableError } from '../ports/outage.js';
-import { codeOf, READ_ONLY_STATE, toCommitError, toStoreError } from './postgres-errors.js';
+import { codeOf, READ_ONLY_STATE, toStoreError, toUnknownError } from './postgres-errors.js';
 
 /** How long a connection may be waited for. */
 export interface ConnectionLimits {
@@ -30,6 +30,10 @@ type Answer = Pick<QueryResult, 'command' | 'rowCount' | 'rows'>;
 
 /** Time for the last word of connections that end in order. */
 const GOODBYE_MS = 50;
+
+/** Statements that change rows. Outside a transaction each is one of its own, and commits by itself. */
+const WRITES =
+  /^\s*(?:insert|update|delete|merge)\b|^\s*with\b[^]*\b(?:insert\s+into|update|delete\s+from)\b/i;
 
 interface Health {
   heardAtMs: number;
@@ -130,10 +134,15 @@ export class WatchedPool implements PostgresPool {
   }
 
   #watched(client: PoolClient, health: Health): Awaited<ReturnType<PostgresPool['connect']>> {
-    const query = (text: string, parameters: readonly unknown[]) =>
-      text === 'rollback'
-        ? this.#rollBack(client, health)
-        : this.#query(client, health, { text: text === 'begin' ? this.#begin : text, parameters });
+    let inTransaction = false;
+    const query = (text: string, parameters: readonly unknown[]) => {
+      const settles = text === 'commit' || (!inTransaction && WRITES.test(text));
+      if (text === 'begin') inTransaction = true;
+      if (text === 'commit' || text === 'rollback') inTransaction = false;
+      if (text === 'rollback') return this.#rollBack(client, health);
+      const sent = text === 'begin' ? this.#begin : text;
+      return this.#query(client, health, { text: sent, parameters, settles });
+    };
     const release = (destroy?: boolean) =>
       client.release(destroy === true || health.broken || this.#isReadOnly.has(client));
     return Object.assign(Object.create(client), { query, release });
@@ -142,7 +151,7 @@ export class WatchedPool implements PostgresPool {
   async #query(
     client: PoolClient,
     health: Health,
-    { text, parameters }: { text: string; parameters: readonly unknown[] },
+    { text, parameters, settles }: { text: string; parameters: readonly unknown[]; settles: boolean },
   ): Promise<Answer> {
     if (health.broken) throw new StoreUnavailableError('The connection to the database was lost.');
     try {
@@ -150,7 +159,7 @@ export class WatchedPool implements PostgresPool {
     } catch (error) {
       // The next connection may lead to the server that takes writes now.
       if (codeOf(error) === READ_ONLY_STATE) this.#isReadOnly.add(client);
-      throw text === 'commit' ? toCommitError(error) : toStoreError(error);
+      throw settles ? toUnknownError(error) : toStoreError(error);
     }
   }
 

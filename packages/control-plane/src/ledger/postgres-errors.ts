@@ -37,12 +37,12 @@ export function toStoreError(error: unknown): unknown {
   return new StoreUnavailableError('The database does not answer.', { cause: error });
 }
 
-/** What COMMIT failed with, once it was sent. */
-export function toCommitError(error: unknown): unknown {
+/** What failed with COMMIT, or with a change outside a transaction, once it was sent: the server may have taken it. */
+export function toUnknownError(error: unknown): unknown {
   const code = codeOf(error);
   if (SQL_STATE.test(code) && !COMMIT_UNKNOWN_STATES.test(code)) return toStoreError(error);
   return new CommitUnknownError(
-    'The database did not say whether the transaction was committed: it may stand or not.',
+    'The database did not say whether it committed what was sent: it may stand or not.',
     { cause: error },
   );
 }

@@ -7,8 +7,8 @@ export class StoreUnavailableError extends Error {
 }
 
 /**
- * The connection was lost, or its time was over, after COMMIT had been sent and before its answer came: what the
- * transaction wrote may stand or not. Whoever wrote an object for it must leave the object where it is, and nobody may
+ * The connection was lost, or its time was over, after COMMIT (or a change outside a transaction) had been sent and before
+ * its answer came: what was written may stand or not. Whoever wrote an object for it must leave the object where it is, and nobody may
  * say that nothing was done.
  */
 export class CommitUnknownError extends StoreUnavailableError {
