@@ -33,7 +33,7 @@ const GOODBYE_MS = 50;
 
 /** Statements that change rows. Outside a transaction each is one of its own, and commits by itself. */
 const WRITES =
-  /^\s*(?:insert|update|delete|merge)\b|^\s*with\b[^]*\b(?:insert\s+into|update|delete\s+from)\b/i;
+  /^\s*(?:insert|update|delete|merge)\b|^\s*with\b[\s\S]*\b(?:insert\s+into|update|delete\s+from)\b/i;
 
 interface Health {
   heardAtMs: number;

@@ -75,7 +75,7 @@ export class Engine {
     this.load = new EngineLoad(options.clock, options.limits);
     const connections = (options.limits.window ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS;
     this.#client = options.connection ?? new EngineClient({ ...options, connections });
-    this.#messages = new MessagesRoute(this.#client);
+    this.#messages = new MessagesRoute(this.#client, options.clock);
     this.#gauges = new GaugeReader(this.#client);
     this.#healthRoute = new HealthRoute({
       ...options,
@@ -169,7 +169,12 @@ export class Engine {
     if (this.models.length === 0) return this.#lostAtMs;
     if (this.#pausedAtMs !== null) return this.#pausedAtMs;
     const full = this.models.map((model) => this.#standings.fullSinceMs(model)).find((atMs) => atMs !== null);
-    return full ?? this.#standings.failing[0]?.standing.sinceMs ?? null;
+    return full ?? this.#failing?.standing.sinceMs ?? null;
+  }
+
+  /** What it fails for the longest time, of the models that it still serves. */
+  get #failing() {
+    return this.#standings.failing.find(({ target }) => this.serves(target.model));
   }
 
   #givesNothing(model: string): boolean {
@@ -366,8 +371,7 @@ export class Engine {
     const full = this.models.find((model) => this.#givesNothing(model) && !this.isFailing(model));
     const fullness = full === undefined ? null : this.#standings.fullness(full);
     if (closed && fullness !== null) return `the engine at ${this.url} ${fullness}`;
-    const [failing] = this.#standings.failing;
-    const target = failing?.target ?? (closed ? null : this.#lastTarget);
+    const target = this.#failing?.target ?? (closed ? null : this.#lastTarget);
     const last = target === null ? null : this.#standings.of(target).last;
     if (target !== null && last !== null) return `the engine at ${this.url} ${refusalText(target, last)}`;
     return closed ? null : `the engine at ${this.url} fails every request`;

@@ -34,3 +34,22 @@ test('gauges of an idle engine, or one that is between two steps, are believed',
     expect(trust.check(gauges(20, 3), BUSY)).not.toBeNull();
   }
 });
+
+test('gauges that stand still at a likely number while our requests come and go are not believed', () => {
+  const trust = new GaugeTrust();
+  const inFlight = [64, 60, 40, 20, 12, 8, 8, 8, 8, 8];
+  const seen = inFlight.map((ours) => trust.check(gauges(20, 30), { inFlight: ours, answers: 20 }));
+  expect(seen[0]).not.toBeNull();
+  expect(seen.at(-1)).toBeNull();
+});
+
+test.each([
+  ['an engine that is full tells its places, whatever waits before it', [64, 40, 30, 64, 20], [16, 0]],
+  ['as many as before, with others beside ours', [32, 33, 31, 32, 33], [40, 3]],
+] as const)('%s: believed', (_name, ours, [running, waiting]) => {
+  const trust = new GaugeTrust();
+  for (let look = 0; look < 60; look += 1) {
+    const inFlight = ours[look % ours.length] ?? 0;
+    expect(trust.check(gauges(running, waiting), { inFlight, answers: 30 })).not.toBeNull();
+  }
+});

@@ -24,13 +24,16 @@ const native = answer(200, {
   usage: { input_tokens: 4, output_tokens: 1 },
 });
 
+let nowMs = 0;
+const clock = { nowMs: () => nowMs };
+
 class ScriptedClient {
   readonly sent: EngineRequest[] = [];
   readonly aborted: string[] = [];
-  readonly #replies: Record<string, EngineReply | Promise<EngineReply>>;
+  readonly replies: Record<string, EngineReply | Promise<EngineReply>>;
 
   constructor(replies: Record<string, EngineReply | Promise<EngineReply>>) {
-    this.#replies = replies;
+    this.replies = replies;
   }
 
   get paths(): string[] {
@@ -39,7 +42,7 @@ class ScriptedClient {
 
   post(request: EngineRequest): EngineCall {
     this.sent.push(request);
-    const reply = this.#replies[request.path];
+    const reply = this.replies[request.path];
     if (reply === undefined) throw new Error(`nothing is said of ${request.path}`);
     return { reply: Promise.resolve(reply), abort: () => this.aborted.push(request.path) };
   }
@@ -58,7 +61,7 @@ describe('the messages route of an engine', () => {
   it('is passed through where the engine serves it', async () => {
     const client = new ScriptedClient({ [MESSAGES]: native });
     const sent = request();
-    expect(await new MessagesRoute(client).post(sent).reply).toBe(native);
+    expect(await new MessagesRoute(client, clock).post(sent).reply).toBe(native);
     expect(client.sent).toEqual([sent]);
   });
 
@@ -71,7 +74,7 @@ describe('the messages route of an engine', () => {
     ],
   ])('is translated from the first refusal on: %s', async (_, refused) => {
     const client = new ScriptedClient({ [MESSAGES]: refused, [CHAT]: chat });
-    const route = new MessagesRoute(client);
+    const route = new MessagesRoute(client, clock);
     for (let turn = 0; turn < 2; turn += 1) {
       const reply = await route.post(request()).reply;
       expect(classify(MESSAGES, reply)).toMatchObject({ ok: true, usage: [4, 0, 1, 0] });
@@ -93,16 +96,48 @@ describe('the messages route of an engine', () => {
     ['a time-out', { kind: 'timeout', ms: 1_000 }],
   ])('is not taken for missing because of %s', async (_, reply) => {
     const client = new ScriptedClient({ [MESSAGES]: reply });
-    const route = new MessagesRoute(client);
+    const route = new MessagesRoute(client, clock);
     expect(await route.post(request()).reply).toBe(reply);
     await route.post(request()).reply;
     expect(client.paths).toEqual([MESSAGES, MESSAGES]);
   });
 
+  it('is passed through again when the engine has it after all: a proxy refused in its place', async () => {
+    const client = new ScriptedClient({ [MESSAGES]: answer(404, { detail: 'Not Found' }), [CHAT]: chat });
+    const route = new MessagesRoute(client, clock);
+    await route.post(request()).reply;
+    client.replies[MESSAGES] = native;
+    await route.post(request()).reply;
+    nowMs += 60_000;
+    expect(await route.post(request()).reply).toBe(native);
+    expect(client.paths).toEqual([MESSAGES, CHAT, CHAT, MESSAGES]);
+  });
+
+  it('is not given up for a refusal just after it was served', async () => {
+    const refused = answer(404, { detail: 'Not Found' });
+    const client = new ScriptedClient({ [MESSAGES]: native, [CHAT]: chat });
+    const route = new MessagesRoute(client, clock);
+    await route.post(request()).reply;
+    client.replies[MESSAGES] = refused;
+    expect(await route.post(request()).reply).toBe(refused);
+    nowMs += 30_000;
+    expect(classify(MESSAGES, await route.post(request()).reply)).toMatchObject({ ok: true });
+    expect(client.paths).toEqual([MESSAGES, MESSAGES, MESSAGES, CHAT]);
+  });
+
+  it('is asked for again at once where both routes are refused', async () => {
+    const refused = answer(404, { detail: 'Not Found' });
+    const client = new ScriptedClient({ [MESSAGES]: refused, [CHAT]: refused });
+    const route = new MessagesRoute(client, clock);
+    await route.post(request()).reply;
+    await route.post(request()).reply;
+    expect(client.paths).toEqual([MESSAGES, CHAT, MESSAGES, CHAT]);
+  });
+
   it('hands errors of the translated request on as they are', async () => {
     const busy = answer(503, { error: { message: 'busy' } });
     const client = new ScriptedClient({ [MESSAGES]: answer(404, { detail: 'Not Found' }), [CHAT]: busy });
-    const reply = await new MessagesRoute(client).post(request()).reply;
+    const reply = await new MessagesRoute(client, clock).post(request()).reply;
     expect(classify(MESSAGES, reply)).toMatchObject({ ok: false, code: 'engine_overloaded' });
   });
 
@@ -111,13 +146,13 @@ describe('the messages route of an engine', () => {
       [MESSAGES]: answer(404, { detail: 'Not Found' }),
       [CHAT]: answer(200, { choices: [] }),
     });
-    const reply = await new MessagesRoute(client).post(request()).reply;
+    const reply = await new MessagesRoute(client, clock).post(request()).reply;
     expect(classify(MESSAGES, reply)).toMatchObject({ ok: false, code: 'invalid_response' });
   });
 
   it('refuses what cannot be translated for good, without sending it', async () => {
     const client = new ScriptedClient({ [MESSAGES]: answer(404, { detail: 'Not Found' }), [CHAT]: chat });
-    const route = new MessagesRoute(client);
+    const route = new MessagesRoute(client, clock);
     const image = { type: 'image', source: { type: 'url', url: 'https://a.example/secret.png' } };
     const reply = await route.post(request({ messages: [{ role: 'user', content: [image] }] })).reply;
     expect(classify(MESSAGES, reply)).toMatchObject({
@@ -131,7 +166,7 @@ describe('the messages route of an engine', () => {
   it('aborts whichever request is under way', async () => {
     const { promise, resolve } = Promise.withResolvers<EngineReply>();
     const client = new ScriptedClient({ [MESSAGES]: answer(404, { detail: 'Not Found' }), [CHAT]: promise });
-    const call = new MessagesRoute(client).post(request());
+    const call = new MessagesRoute(client, clock).post(request());
     call.abort();
     await expect.poll(() => client.paths).toEqual([MESSAGES, CHAT]);
     call.abort();
@@ -156,7 +191,7 @@ describe('numbers on their way through a translation', () => {
     const body = `{"model":"m","max_tokens":9,"seed":1234567890123456789,"temperature":1.0,
       "tools":[{"name":"f","input_schema":{"type":"object","maximum":1234567890123456789}}],
       "messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{"n":${odd}}}]}]}`;
-    const { reply } = new MessagesRoute(client).post({ ...request(), body: Buffer.from(body) });
+    const { reply } = new MessagesRoute(client, clock).post({ ...request(), body: Buffer.from(body) });
     const told = await reply;
     const sent = Buffer.from(client.sent[1]?.body ?? []).toString();
     expect(sent).toContain('"seed":1234567890123456789,"temperature":1.0');

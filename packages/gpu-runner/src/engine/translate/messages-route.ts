@@ -1,3 +1,4 @@
+import type { Clock } from '../../clock.js';
 import { type Json, parseExactObject } from '../answer.js';
 import { classify } from '../classify.js';
 import type { EngineCall, EngineRequest } from '../client.js';
@@ -13,26 +14,37 @@ export interface PostClient {
   post(request: EngineRequest): EngineCall;
 }
 
+/** An engine that has no such route is asked again after this: a proxy may have said so in its place. */
+const ASK_AGAIN_MS = 60_000;
+/** One that served it so recently still has it, whatever is said; after a restart it may be another program. */
+const SERVED_MS = 30_000;
+
 /**
- * `/v1/messages` at one engine: as it is when the engine serves it, as chat completions from the first time on that the
- * engine says it does not. Whoever asked sees an Anthropic message either way.
+ * `/v1/messages` at one engine: as it is when the engine serves it, as chat completions while the engine says that it does
+ * not. A refusal shortly after answers of its own is that of a moment, and is told as it is. Whoever asked sees an Anthropic
+ * message either way.
  */
 export class MessagesRoute {
   readonly #client: PostClient;
-  #translates = false;
+  readonly #clock: Pick<Clock, 'nowMs'>;
+  #servedAtMs = Number.NEGATIVE_INFINITY;
+  #translatesUntilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(client: PostClient) {
+  constructor(client: PostClient, clock: Pick<Clock, 'nowMs'>) {
     this.#client = client;
+    this.#clock = clock;
   }
 
   post(request: EngineRequest): EngineCall {
-    if (this.#translates) return this.#translated(request);
+    if (this.#clock.nowMs() < this.#translatesUntilMs) return this.#translated(request);
     let call = this.#client.post(request);
     const reply = call.reply.then(async (first) => {
-      if (!lacksRoute(first)) return first;
-      this.#translates = true;
+      if (isPassed(first)) this.#servedAtMs = this.#clock.nowMs();
+      if (!lacksRoute(first) || this.#clock.nowMs() - this.#servedAtMs < SERVED_MS) return first;
       call = this.#translated({ ...request, timeoutMs: Math.max(1, request.timeoutMs - first.ms) });
       const second = await call.reply;
+      // Where nothing has passed, it may have been the proxy that refused both.
+      if (isPassed(second)) this.#translatesUntilMs = this.#clock.nowMs() + ASK_AGAIN_MS;
       return { ...second, ms: first.ms + second.ms };
     });
     return { reply, abort: () => call.abort() };
@@ -50,6 +62,11 @@ export class MessagesRoute {
     };
   }
 }
+
+const isPassed = (reply: EngineReply): boolean => {
+  if (reply.kind !== 'answer') return false;
+  return classify(MESSAGES_PATH, reply)?.ok === true;
+};
 
 function lacksRoute(reply: EngineReply): boolean {
   if (reply.kind !== 'answer' || reply.status < 400) return false;
