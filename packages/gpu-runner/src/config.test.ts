@@ -147,6 +147,14 @@ test('white space around a key is left out, and a key that no header can carry i
     );
 });
 
+test('a proxy of the environment is noticed', () => {
+  const proxyOf = (environment: Record<string, string>) =>
+    parseRunnerConfig({ engineUrl: 'http://e' }, environment).proxyVariable;
+  expect(proxyOf({})).toBeNull();
+  expect(proxyOf({ HTTP_PROXY: '' })).toBeNull();
+  expect(proxyOf({ https_proxy: 'http://proxy:3128' })).toBe('https_proxy');
+});
+
 test('the health route is a path, or off', () => {
   const parsed = (engineHealthPath?: string) =>
     parseRunnerConfig({ engineUrl: 'http://e', engineHealthPath }, {}).engineHealthPath;

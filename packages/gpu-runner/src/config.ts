@@ -33,6 +33,8 @@ export interface RunnerConfig {
   readonly kafkaBrokers: readonly string[];
   /** `BATCH_INFER_KAFKA_*`: credentials and the like, read by the Kafka transport. */
   readonly kafkaEnvironment: Readonly<Record<string, string | undefined>>;
+  /** The variable that names an HTTP proxy; requests to engines and to the control plane use none. `null`: none is named. */
+  readonly proxyVariable: string | null;
   /** Port of `/metrics`, `/healthz` and `/readyz`; 0 picks a free one; `null`: none. */
   readonly metricsPort: number | null;
   /** How long to wait for a first engine at start; 0: for ever. */
@@ -155,6 +157,8 @@ const ENVIRONMENT: Record<keyof typeof schema.shape, readonly string[]> = {
   logLevel: ['BATCH_INFER_LOG_LEVEL'],
 };
 
+const PROXY_VARIABLES = ['HTTP_PROXY', 'http_proxy', 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy'];
+
 /** The setting as a person types it. */
 const flagName = (key: string): string =>
   `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -210,6 +214,8 @@ export function parseRunnerConfig(
     kafkaEnvironment: Object.fromEntries(
       Object.entries(environment).filter(([name]) => name.startsWith('BATCH_INFER_KAFKA_')),
     ),
+    proxyVariable:
+      PROXY_VARIABLES.find((name) => environment[name] !== undefined && environment[name] !== '') ?? null,
     metricsPort: settings.metricsPort,
     engineWaitMs: settings.engineWait,
     drainTimeoutMs: settings.drainTimeout,

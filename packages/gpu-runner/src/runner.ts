@@ -145,6 +145,13 @@ class RunnerProcess implements Runner {
       onLaunch: (command) => this.#dependencies.onLaunch?.(command),
     });
     this.#fleet = fleet;
+    const { proxyVariable } = this.#config;
+    if (proxyVariable !== null) {
+      this.#logger.warn(
+        {},
+        `${proxyVariable} is set: requests to engines and to the control plane go to them directly, not through a proxy`,
+      );
+    }
     const window = this.#config.window ?? this.#config.maxSequences ?? USUAL_WINDOW;
     const warning = fileLimitWarning(openFileLimit(), { engines: fleet.engines.length, window });
     if (warning !== null) this.#logger.warn({}, warning);

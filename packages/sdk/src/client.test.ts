@@ -41,6 +41,22 @@ describe('where the client talks to', () => {
     expect(() => new BatchInfer({ baseUrl: 'localhost:8080' })).toThrow(/http or https URL/);
   });
 
+  it('leaves out white space around a key, and refuses one that no header can carry without showing it', async () => {
+    await using server = await FakeServer.start((_request, response) => sendJson(response, 200, wireJob()));
+    for (const apiKey of ['bi_secret\r\n', '  bi_secret ', ' \n'])
+      await new BatchInfer({ baseUrl: server.url, apiKey }).jobs.get('job_1');
+    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([
+      'Bearer bi_secret',
+      'Bearer bi_secret',
+      undefined,
+    ]);
+    for (const apiKey of ['bi_a\nbi_b', 'two words', 'bi_\u00e9']) {
+      const attempt = () => new BatchInfer({ baseUrl: server.url, apiKey });
+      expect(attempt).toThrow(/BATCH_INFER_API_KEY\) must be one word/);
+      expect(attempt).not.toThrow(apiKey);
+    }
+  });
+
   it('sends the key as a bearer token, and none when there is none', async () => {
     await using server = await FakeServer.start((_request, response) => sendJson(response, 200, wireJob()));
     await new BatchInfer({ baseUrl: server.url, apiKey: 'bi_secret' }).jobs.get('job_1');

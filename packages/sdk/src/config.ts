@@ -23,17 +23,29 @@ export interface ResolvedOptions {
   readonly timeoutMs: number;
 }
 
-/** Options, then environment, then defaults. Throws a `TypeError` for a base URL that is not an http(s) URL. */
+/** Options, then environment, then defaults. Throws a `TypeError` for a base URL that is not an http(s) URL, and for a key that no header can carry. */
 export function resolveOptions(options: BatchInferOptions): ResolvedOptions {
   const environment = globalThis.process?.env ?? {};
-  const apiKey = options.apiKey ?? environment.BATCH_INFER_API_KEY;
   return {
     baseUrl: normalizeBaseUrl(options.baseUrl ?? environment.BATCH_INFER_BASE_URL ?? DEFAULT_BASE_URL),
-    apiKey: apiKey === '' ? undefined : apiKey,
+    apiKey: normalizeApiKey(options.apiKey ?? environment.BATCH_INFER_API_KEY ?? ''),
     fetch: options.fetch ?? globalThis.fetch.bind(globalThis),
     maxRetries: options.maxRetries ?? 4,
     timeoutMs: options.timeoutMs ?? 60_000,
   };
+}
+
+/** White space around a key is a slip (`$(cat key)`, a copied line break): it is left out. */
+function normalizeApiKey(text: string): string | undefined {
+  const apiKey = text.trim();
+  if (apiKey === '') return undefined;
+  // Checked here, because what `fetch` says of a bad header shows the header.
+  if (!/^[!-~]+$/.test(apiKey)) {
+    throw new TypeError(
+      'apiKey (BATCH_INFER_API_KEY) must be one word of printable ASCII characters, without spaces inside',
+    );
+  }
+  return apiKey;
 }
 
 const VERSION_AND_ROUTE =

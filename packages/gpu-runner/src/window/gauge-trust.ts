@@ -27,8 +27,7 @@ export class GaugeTrust {
       return null;
     }
     const still = this.#still.note(gauges, seen.inFlight);
-    const impossible =
-      gauges !== null && ((seen.inFlight >= OURS_MIN && isImpossible(gauges)) || still);
+    const impossible = gauges !== null && ((seen.inFlight >= OURS_MIN && isImpossible(gauges)) || still);
     this.#answered = impossible ? this.#answered + seen.answers : 0;
     if (this.#answered < CONTRADICTIONS) return gauges;
     this.#answered = 0;

@@ -71,6 +71,11 @@ describe('parseKafkaOptions', () => {
     expect(parse({ TLS: '0' }).tls).toBeNull();
   });
 
+  it('leaves out line breaks behind credentials, and no spaces of a password', () => {
+    const options = parse({ SASL_MECHANISM: 'plain', SASL_USERNAME: 'u\n', SASL_PASSWORD: ' p w \r\n' });
+    expect(options.sasl).toEqual({ mechanism: 'plain', username: 'u', password: ' p w ' });
+  });
+
   it('names every bad setting at once, and no values', () => {
     const complaint = complaintOf({
       BROKERS: '[::1]:9092',

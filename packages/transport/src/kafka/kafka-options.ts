@@ -63,6 +63,9 @@ const flag = z
   .enum(['1', 'true', 'yes', '0', 'false', 'no'])
   .transform((text) => ['1', 'true', 'yes'].includes(text));
 
+/** A line break behind it is a slip (a file that was read whole); spaces may be meant. */
+const secret = z.string().transform((text) => text.replace(/[\r\n]+$/, ''));
+
 /** A PEM text, or the path of a file with one. */
 const pem = z.string().transform((text, context) => {
   if (text.includes('-----BEGIN ')) return text;
@@ -102,8 +105,8 @@ const schema = z
       .pipe(z.enum(['plain', 'scram-sha-256', 'scram-sha-512']))
       .nullable()
       .default(null),
-    SASL_USERNAME: z.string().nullable().default(null),
-    SASL_PASSWORD: z.string().nullable().default(null),
+    SASL_USERNAME: z.string().trim().nullable().default(null),
+    SASL_PASSWORD: secret.nullable().default(null),
     TLS: flag.nullable().default(null),
     TLS_CA: pem.nullable().default(null),
     TLS_CERT: pem.nullable().default(null),
