@@ -11,13 +11,22 @@ import { type SegmentHeader, toSingleLine } from './segment-line.js';
 /** An engine's body: one line of JSON, as bytes or as their text. */
 export type Body = Uint8Array | string;
 
-/** How an item ended: with an outcome of its own, or never run. */
-export type EndedItem =
+/** A large body, left where it is stored until its bytes are written. */
+export interface LargeBody {
+  /** Bytes. */
+  readonly length: number;
+  /** The bytes, in order, anew each time. */
+  pieces(): AsyncIterable<Uint8Array>;
+}
+
+/** How an item ended: with an outcome of its own, or never run. `B` is what bodies are there as. */
+export type EndedItem<B = Body> =
   | {
       readonly ended: 'settled';
       readonly index: number;
       readonly header: Omit<SegmentHeader, 'i'>;
-      readonly body: Body;
+      /** Of a failed item never large: it is looked into. */
+      readonly body: B;
     }
   | {
       readonly ended: 'never_run';
@@ -28,18 +37,21 @@ export type EndedItem =
     };
 
 /** Pieces of a line, line feed included; bodies pass through as they are. */
-export type LinePieces = readonly Body[];
+export type LinePieces<B = Body> = readonly (Body | B)[];
 
 /**
  * A line of OpenAI's batch files. Pure, and the same for the same job whenever it is made: ids come from the job's id and
  * the item's index.
  */
-export interface OpenAiLine {
+export interface OpenAiLine<B = Body> {
   readonly file: 'output' | 'error';
-  readonly pieces: LinePieces;
+  readonly pieces: LinePieces<B>;
 }
 
-export function openAiLine(jobId: string, item: EndedItem): OpenAiLine {
+export function openAiLine<B extends Body | LargeBody = Body>(
+  jobId: string,
+  item: EndedItem<B>,
+): OpenAiLine<B> {
   const head = (customId: string): string =>
     `{"id":"${requestIdOf(jobId, item.index)}","custom_id":${safeJson(customId)},"response":`;
   if (item.ended === 'never_run') {
@@ -64,7 +76,10 @@ const requestIdOf = (jobId: string, index: number): string =>
   `batch_req_${jobId.slice(jobId.indexOf('_') + 1)}${index.toString(16).padStart(8, '0')}`;
 
 /** A line of `GET /v1/jobs/{id}/results`. It has all that a line of another form needs. */
-export function nativeLine(item: EndedItem, cursor: string | null): LinePieces {
+export function nativeLine<B extends Body | LargeBody = Body>(
+  item: EndedItem<B>,
+  cursor: string | null,
+): LinePieces<B> {
   const end = cursor === null ? '}\n' : `,"cursor":"${cursor}"}\n`;
   const head = (customId: string, status: string): string =>
     `{"index":${item.index},"custom_id":${safeJson(customId)},"status":"${status}"`;
@@ -138,15 +153,18 @@ const neverRunCode = (status: 'cancelled' | 'expired'): FailureCode =>
 const encoder = new TextEncoder();
 
 /** The error body of a refusal in OpenAI's form; the same body where nothing is to be changed. */
-function errorBody(body: Body, failure: ItemError): Body {
-  const bytes = typeof body === 'string' ? encoder.encode(body) : body;
-  const shown = openAiErrorBody(bytes, failure);
-  return shown === bytes ? body : shown;
+function errorBody(body: Body | LargeBody, failure: ItemError): Body {
+  if (typeof body === 'string') {
+    const bytes = encoder.encode(body);
+    const shown = openAiErrorBody(bytes, failure);
+    return shown === bytes ? body : shown;
+  }
+  return openAiErrorBody(body instanceof Uint8Array ? body : new Uint8Array(0), failure);
 }
 
 const usageJson = ([input, cached, output]: readonly [number, number, number, number]): string =>
   safeJson({ input_tokens: input, cached_input_tokens: cached, output_tokens: output });
 
-const orNull = (body: Body): Body => (body.length > 0 ? body : 'null');
+const orNull = <B extends Body | LargeBody>(body: B): Body | B => (body.length > 0 ? body : 'null');
 
 const safeJson = (value: unknown): string => toSingleLine(JSON.stringify(value));

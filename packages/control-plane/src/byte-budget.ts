@@ -35,6 +35,17 @@ export class ByteBudget {
     const cost = Math.min(bytes, this.#limit);
     if (this.#waiting.length > 0 || !this.#fits(cost)) await this.#wait(cost, signal);
     else this.#held += cost;
+    return this.#giveBack(cost);
+  }
+
+  /** Room that is there now, or `null`: for those who can do with less. */
+  takeNow(bytes: number): (() => void) | null {
+    if (this.#waiting.length > 0 || !this.#fits(bytes)) return null;
+    this.#held += bytes;
+    return this.#giveBack(bytes);
+  }
+
+  #giveBack(cost: number): () => void {
     let isHeld = true;
     return () => {
       if (!isHeld) return;

@@ -26,6 +26,10 @@ export class BlobWriter {
 
   async write(pieces: readonly (string | Uint8Array)[]): Promise<void> {
     for (const piece of pieces) {
+      if (typeof piece !== 'string' && piece.length > CHUNK_BYTES) {
+        for (const portion of portionsOf(piece)) await this.write([portion]);
+        continue;
+      }
       const mostBytes = typeof piece === 'string' ? BYTES_PER_UNIT * piece.length : piece.length;
       if (this.#used + mostBytes > this.#chunk.length) {
         await this.flush();
@@ -84,4 +88,9 @@ export class BlobWriter {
     });
     return stream;
   }
+}
+
+/** Large pieces are copied a chunk at a time, not once more as a whole. */
+function* portionsOf(piece: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < piece.length; at += CHUNK_BYTES) yield piece.subarray(at, at + CHUNK_BYTES);
 }

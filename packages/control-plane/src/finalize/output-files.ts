@@ -4,6 +4,7 @@ import type { ControlPlaneConfig } from '../config.js';
 import { fileBlobKey } from '../files/files.js';
 import { recordObjects } from '../files/record-objects.js';
 import { EVERYTHING, ItemReader, neverRunStatusOf } from '../jobs/item-reader.js';
+import { isInMemory, StoredBody } from '../jobs/stored-body.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import { isOfLane } from '../ports/lanes.js';
@@ -98,7 +99,7 @@ export class OutputFiles {
       for (const item of batch) {
         if (item.ended === 'never_run') neverRun += 1;
         const line = openAiLine(job.id, item);
-        await (line.file === 'output' ? output : errors).writer.write(line.pieces);
+        await writeLine((line.file === 'output' ? output : errors).writer, line.pieces, params.onProgress);
       }
       await params.onProgress();
     }
@@ -145,5 +146,26 @@ export class OutputFiles {
       createdAtMs: timeOfId(file.id) ?? nowMs,
       expiresAtMs: keptMs === null ? null : nowMs + keptMs,
     };
+  }
+}
+
+async function writeLine(
+  writer: BlobWriter,
+  pieces: readonly (string | Uint8Array | StoredBody)[],
+  onProgress: () => Promise<void>,
+): Promise<void> {
+  if (isInMemory(pieces)) {
+    await writer.write(pieces);
+    return;
+  }
+  for (const piece of pieces) {
+    if (!(piece instanceof StoredBody)) {
+      await writer.write([piece]);
+      continue;
+    }
+    for await (const bytes of piece.pieces()) {
+      await writer.write([bytes]);
+      await onProgress();
+    }
   }
 }

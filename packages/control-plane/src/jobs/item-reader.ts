@@ -1,39 +1,17 @@
-import {
-  countBits,
-  decodeSegment,
-  hasBit,
-  type ItemStatus,
-  type SegmentHeader,
-  type SegmentLine,
-} from '@batch-infer/contracts';
+import type { ItemStatus } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
 import { openIdTable } from '../finalize/id-table.js';
-import { openIndices, positionOf } from '../plan/positions.js';
-import { BlobDamagedError, BlobMissingError, type Blobs } from '../ports/blobs.js';
+import { openIndices } from '../plan/positions.js';
+import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord, SegmentRecord, ShardRecord } from '../ports/records.js';
 import { BLOBS, CLOCK, LEDGER } from '../tokens.js';
-import { readBytes } from './blob-bytes.js';
+import { type EndedItem, inBatches } from './ended-item.js';
 import { readCustomIds } from './input-ids.js';
+import { type ReadSegments, SegmentReader } from './segment-reader.js';
 import { sortedItems } from './sorted-items.js';
 import { TemporaryLease } from './temporary-lease.js';
-
-/** How an item ended: by a line of a segment, or never run. */
-export type EndedItem =
-  | {
-      readonly ended: 'settled';
-      readonly index: number;
-      readonly header: SegmentHeader;
-      readonly body: Uint8Array;
-    }
-  | {
-      readonly ended: 'never_run';
-      readonly index: number;
-      /** Empty when nobody knows it any more: the input was deleted before such ids were kept. */
-      readonly customId: string;
-      readonly status: 'cancelled' | 'expired';
-    };
 
 /** Which items a reader wants: shards that hold none of them are not fetched. */
 export type Wanted = Readonly<Record<ItemStatus, boolean>>;
@@ -44,10 +22,6 @@ export const EVERYTHING: Wanted = { succeeded: true, failed: true, cancelled: tr
 const ORDINALS_PER_QUERY = 16;
 /** The same where nothing but masks is looked at. */
 const ORDINALS_PER_LOOK = 512;
-/** The next ordinal is read ahead while it and the one in use have no more than this. */
-const READ_AHEAD_BYTES = 32 * 1024 * 1024;
-/** Segments fetched at once. */
-const PARALLEL_READS = 8;
 
 interface ReadParams {
   readonly job: JobRecord;
@@ -61,25 +35,36 @@ type IndexedId = readonly [index: number, customId: string];
 
 interface Load {
   readonly ordinal: number;
-  /** Of its segments. */
-  readonly bytes: number;
-  readonly read: () => Promise<EndedItem[]>;
+  readonly read: () => Promise<ReadOrdinal>;
+}
+
+interface ReadOrdinal {
+  readonly items: readonly EndedItem[];
+  readonly release: () => void;
+}
+
+/** An ordinal that is being read. */
+interface Coming {
+  readonly ordinal: number;
+  readonly read: Promise<ReadOrdinal>;
 }
 
 /**
  * Reads the ends of a job's items from segments and masks. Of a job in input order at most two ordinals (512 items) are in
- * memory: the one that is being used and, unless they are large, the next.
+ * memory, the one that is being used and the next; of large ones only the headers are (see `SegmentReader`).
  */
 @Injectable()
 export class ItemReader {
   readonly #ledger: Ledger;
   readonly #blobs: Blobs;
   readonly #clock: Clock;
+  readonly #segments: SegmentReader;
 
   constructor(@Inject(LEDGER) ledger: Ledger, @Inject(BLOBS) blobs: Blobs, @Inject(CLOCK) clock: Clock) {
     this.#ledger = ledger;
     this.#blobs = blobs;
     this.#clock = clock;
+    this.#segments = new SegmentReader(blobs);
   }
 
   /**
@@ -103,28 +88,23 @@ export class ItemReader {
 
   /** Ended items ordinal by ordinal, in input order inside each. */
   async *#byOrdinal({ job, fromIndex, wanted, onNeverRun }: ReadParams): AsyncGenerator<EndedItem[]> {
-    let next: { ordinal: number; items: Promise<EndedItem[]> } | null = null;
-    const take = async ({ ordinal, items }: NonNullable<typeof next>): Promise<EndedItem[]> => {
-      const ended = await items;
-      const ids = onNeverRun === undefined ? [] : idsOfNeverRun(ended);
-      if (ids.length > 0) await onNeverRun?.(ordinal, ids);
-      return ended;
-    };
-    let bytesBefore = 0;
-    for await (const { ordinal, bytes, read } of this.#loads(job, fromIndex, wanted)) {
-      const isLarge = bytesBefore + bytes > READ_AHEAD_BYTES;
-      bytesBefore = bytes;
-      if (isLarge && next !== null) {
-        yield* nonEmpty(await take(next), fromIndex);
-        next = null;
+    let next: Coming | null = null;
+    try {
+      for await (const { ordinal, read } of this.#loads(job, fromIndex, wanted)) {
+        const current: Coming | null = next;
+        next = { ordinal, read: read() };
+        // Its failure is seen when its turn comes; until then it must not count as unhandled.
+        next.read.catch(() => undefined);
+        if (current !== null) yield* batchesOf(current, fromIndex, onNeverRun);
       }
-      const current: typeof next = next;
-      next = { ordinal, items: read() };
-      // Its failure is seen when its turn comes; until then it must not count as unhandled.
-      next.items.catch(() => undefined);
-      if (current !== null) yield* nonEmpty(await take(current), fromIndex);
+      if (next !== null) yield* batchesOf(next, fromIndex, onNeverRun);
+    } finally {
+      // Where the reader goes away early.
+      void next?.read.then(
+        ({ release }) => release(),
+        () => undefined,
+      );
     }
-    if (next !== null) yield* nonEmpty(await take(next), fromIndex);
   }
 
   async *#loads(job: JobRecord, fromIndex: number, wanted: Wanted): AsyncGenerator<Load> {
@@ -146,7 +126,6 @@ export class ItemReader {
         const written = segments.get(ordinal) ?? [];
         yield {
           ordinal,
-          bytes: written.reduce((sum, { bytes }) => sum + bytes, 0),
           read: () => this.#readOrdinal({ job, shards: own, segments: written, wanted, idsOf }),
         };
       }
@@ -183,63 +162,30 @@ export class ItemReader {
     segments: readonly SegmentRecord[];
     wanted: Wanted;
     idsOf: CustomIds;
-  }): Promise<EndedItem[]> {
+  }): Promise<ReadOrdinal> {
     const { job, shards, segments, wanted, idsOf } = params;
-    const items: EndedItem[] =
-      wanted.succeeded || wanted.failed ? await this.#settled(job, segments, wanted) : [];
-    const status = neverRunStatusOf(job);
-    const open = status !== null && wanted[status] ? shards.flatMap(openIndices) : [];
-    if (open.length > 0 && status !== null) {
-      const customIds = await idsOf(shards);
-      for (const index of open)
-        items.push({ ended: 'never_run', index, customId: customIds.get(index) ?? '', status });
-    }
-    return items.sort((left, right) => left.index - right.index);
-  }
-
-  async #settled(job: JobRecord, segments: readonly SegmentRecord[], wanted: Wanted): Promise<EndedItem[]> {
-    const items: EndedItem[] = [];
-    for (let at = 0; at < segments.length; at += PARALLEL_READS) {
-      const group = segments.slice(at, at + PARALLEL_READS);
-      for (const settled of await Promise.all(group.map((segment) => this.readSegment(segment, job)))) {
-        for (const item of settled) if (item.header.ok ? wanted.succeeded : wanted.failed) items.push(item);
-      }
-    }
-    return items;
-  }
-
-  /**
-   * The items that a segment decided, with the line each stands on; lines of other items are left out. Of a job that was
-   * given up because of such segments, one that cannot be read is empty: the job's row says so.
-   * @throws BlobMissingError, BlobDamagedError
-   */
-  async readSegment(segment: SegmentRecord, job?: JobRecord): Promise<SettledItem[]> {
+    const settled = await this.#segments.read(wanted.succeeded || wanted.failed ? segments : [], job);
     try {
-      return await this.#readWholeSegment(segment);
+      const items = [
+        ...settled.items.filter(({ header }) => (header.ok ? wanted.succeeded : wanted.failed)),
+        ...(await neverRunOf({ job, shards, wanted, idsOf })),
+      ];
+      return {
+        items: items.sort((left, right) => left.index - right.index),
+        release: settled.release,
+      };
     } catch (error) {
-      const isLost = error instanceof BlobMissingError || error instanceof BlobDamagedError;
-      if (isLost && job !== undefined && wasGivenUp(job)) return [];
+      settled.release();
       throw error;
     }
   }
 
-  async #readWholeSegment(segment: SegmentRecord): Promise<SettledItem[]> {
-    // With its length it comes in one buffer of that size.
-    const bytes = await readBytes(this.#blobs, { key: segment.blobKey, offset: 0, length: segment.bytes });
-    const items: SettledItem[] = [];
-    const seen = new Set<number>();
-    let line = -1;
-    for (const { header, body } of linesOf(segment, bytes)) {
-      line += 1;
-      const position = positionOf(segment, header.i);
-      if (position < 0 || position > 255 || !hasBit(segment.decided, position) || seen.has(position))
-        continue;
-      seen.add(position);
-      items.push({ ended: 'settled', index: header.i, header, body, line });
-    }
-    // An answer that is not there must not look like an item that never was.
-    if (seen.size !== countBits(segment.decided)) throw damaged(segment);
-    return items;
+  /**
+   * The items that a segment decided, as {@link SegmentReader.read} gives them.
+   * @throws BlobMissingError, BlobDamagedError
+   */
+  async readSegment(segment: SegmentRecord, job?: JobRecord): Promise<ReadSegments> {
+    return await this.#segments.read([segment], job);
   }
 
   /** The last index of the gapless run of ended items from the start; -1 when the first has not ended. */
@@ -260,37 +206,46 @@ export class ItemReader {
   }
 }
 
-const wasGivenUp = ({ finishedAtMs, inputErrors }: JobRecord): boolean =>
-  finishedAtMs !== null && inputErrors.some(({ code }) => code === 'finalize_failed');
-
-type SettledItem = EndedItem & { readonly ended: 'settled'; readonly line: number };
-
 type CustomIds = (shards: readonly ShardRecord[]) => Promise<Map<number, string>>;
 
 const idsOfNeverRun = (items: readonly EndedItem[]): IndexedId[] =>
   items.flatMap((item) => (item.ended === 'never_run' ? [[item.index, item.customId] as const] : []));
 
-const damaged = ({ blobKey }: SegmentRecord, cause?: unknown): BlobDamagedError =>
-  new BlobDamagedError(`The object ${blobKey} is damaged.`, { cause });
-
-function* linesOf(segment: SegmentRecord, bytes: Buffer): Generator<SegmentLine> {
-  const lines = decodeSegment(bytes);
-  for (;;) {
-    let next: IteratorResult<SegmentLine>;
-    try {
-      next = lines.next();
-    } catch (error) {
-      throw damaged(segment, error);
-    }
-    if (next.done === true) return;
-    yield next.value;
+/** The ended items of an ordinal, its memory given back when the last batch was used. */
+async function* batchesOf(
+  { ordinal, read }: Coming,
+  fromIndex: number,
+  onNeverRun: ReadParams['onNeverRun'],
+): AsyncGenerator<EndedItem[]> {
+  const { items, release } = await read;
+  try {
+    const ids = onNeverRun === undefined ? [] : idsOfNeverRun(items);
+    if (ids.length > 0) await onNeverRun?.(ordinal, ids);
+    const isWhole = (items[0]?.index ?? fromIndex) >= fromIndex;
+    yield* inBatches(isWhole ? items : items.filter(({ index }) => index >= fromIndex));
+  } finally {
+    release();
   }
 }
 
-function* nonEmpty(items: EndedItem[], fromIndex: number): Generator<EndedItem[]> {
-  const wanted =
-    (items[0]?.index ?? fromIndex) >= fromIndex ? items : items.filter(({ index }) => index >= fromIndex);
-  if (wanted.length > 0) yield wanted;
+async function neverRunOf(params: {
+  job: JobRecord;
+  shards: readonly ShardRecord[];
+  wanted: Wanted;
+  idsOf: CustomIds;
+}): Promise<EndedItem[]> {
+  const { job, shards, wanted, idsOf } = params;
+  const status = neverRunStatusOf(job);
+  if (status === null || !wanted[status]) return [];
+  const open = shards.flatMap(openIndices);
+  if (open.length === 0) return [];
+  const customIds = await idsOf(shards);
+  return open.map((index) => ({
+    ended: 'never_run',
+    index,
+    customId: customIds.get(index) ?? '',
+    status,
+  }));
 }
 
 /** What an item that has no end of its own counts as; `null` while it may still be run. */

@@ -4,7 +4,8 @@ import { DomainError } from '../errors.js';
 import type { Ledger } from '../ports/ledger.js';
 import type { JobRecord } from '../ports/records.js';
 import { LEDGER } from '../tokens.js';
-import { type EndedItem, ItemReader, type Wanted } from './item-reader.js';
+import { type EndedItem, inBatches } from './ended-item.js';
+import { ItemReader, type Wanted } from './item-reader.js';
 
 export type ResultsOrder = 'input' | 'completion';
 
@@ -98,11 +99,16 @@ export class Results {
       });
       for (const segment of segments) {
         const from = segment.sequence === after.sequence ? after.line : -1;
-        const items = await this.#reader.readSegment(segment, job);
-        const results = items
-          .filter(({ header, line }) => line > from && (header.ok ? wanted.succeeded : wanted.failed))
-          .map((item) => ({ item, cursor: `${segment.sequence}.${item.line}` }));
-        if (results.length > 0) yield results;
+        const { items, release } = await this.#reader.readSegment(segment, job);
+        try {
+          const asked = items.filter(
+            ({ header, line }) => line > from && (header.ok ? wanted.succeeded : wanted.failed),
+          );
+          for await (const batch of inBatches(asked))
+            yield batch.map((item) => ({ item, cursor: `${segment.sequence}.${item.line}` }));
+        } finally {
+          release();
+        }
         afterSequence = segment.sequence;
       }
       if (segments.length < SEGMENTS_PER_QUERY) return;

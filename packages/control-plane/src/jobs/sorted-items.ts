@@ -4,7 +4,8 @@ import { ExternalSort } from '../plan/external-sort.js';
 import { newTemporaryBlobKey } from '../plan/work-file.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { JobRecord } from '../ports/records.js';
-import type { EndedItem } from './item-reader.js';
+import type { EndedItem } from './ended-item.js';
+import { type BodyPlace, StoredBody } from './stored-body.js';
 import type { TemporaryLease } from './temporary-lease.js';
 
 /** Memory of one reader for items that wait for their place, and as much again at most. */
@@ -36,7 +37,7 @@ export async function* sortedItems(params: {
     for await (const batch of sort.sorted()) {
       signal?.throwIfAborted();
       if (sort.isSpilled) await lease.renew();
-      yield batch.map((record) => decode(record.key, record.bytes));
+      yield batch.map((record) => decode(blobs, record.key, record.bytes));
     }
   } finally {
     await sort.dispose();
@@ -44,19 +45,34 @@ export async function* sortedItems(params: {
   }
 }
 
-/** `<header JSON> TAB <body>` as in a segment; for items that were never run `TAB [<status>, <custom id>]`. */
+/**
+ * `<header JSON> TAB <body>` as in a segment; `TAB {"header":…,"place":…}` where the body stays in its segment; for items
+ * that were never run `TAB [<status>, <custom id>]`.
+ */
 function encode(item: EndedItem): (string | Uint8Array)[] {
-  return item.ended === 'settled'
-    ? [`${JSON.stringify(item.header)}\t`, item.body]
-    : [`\t${JSON.stringify([item.status, item.customId])}`];
+  if (item.ended === 'never_run') return [`\t${JSON.stringify([item.status, item.customId])}`];
+  const { header, body } = item;
+  if (body instanceof StoredBody) {
+    const placed: PlacedItem = { header, place: body.place };
+    return [`\t${JSON.stringify(placed)}`];
+  }
+  return [`${JSON.stringify(header)}\t`, body];
 }
 
-function decode(index: number, bytes: Buffer): EndedItem {
+interface PlacedItem {
+  readonly header: SegmentHeader;
+  readonly place: BodyPlace;
+}
+
+function decode(blobs: Blobs, index: number, bytes: Buffer): EndedItem {
   const tab = bytes.indexOf(SEGMENT_TAB);
   if (tab > 0) {
     const header = JSON.parse(bytes.toString('utf8', 0, tab)) as SegmentHeader;
     return { ended: 'settled', index, header, body: bytes.subarray(tab + 1) };
   }
-  const [status, customId] = JSON.parse(bytes.toString('utf8', 1)) as ['cancelled' | 'expired', string];
+  const read = JSON.parse(bytes.toString('utf8', 1)) as PlacedItem | ['cancelled' | 'expired', string];
+  if (!Array.isArray(read))
+    return { ended: 'settled', index, header: read.header, body: new StoredBody(blobs, read.place) };
+  const [status, customId] = read;
   return { ended: 'never_run', index, customId, status };
 }

@@ -1,7 +1,9 @@
 import { type AnswerOrigin, hasBit, LIMITS } from '@batch-infer/contracts';
 import type { ScanSummary } from '@batch-infer/contracts/jsonl';
 import { Inject, Injectable } from '@nestjs/common';
+import type { SettledItem } from '../jobs/ended-item.js';
 import { ItemReader } from '../jobs/item-reader.js';
+import { wholeBody } from '../jobs/stored-body.js';
 import type { ExternalSort } from '../plan/external-sort.js';
 import { inputLines } from '../plan/line-batches.js';
 import { indexAt } from '../plan/positions.js';
@@ -188,22 +190,36 @@ export class EarlierAnswers {
     segments: readonly SegmentRecord[],
     wanted: Uint32Array,
   ): Promise<void> {
-    const read = segments.map(async (segment) => ({
+    const reads = segments.map(async (segment) => ({
       segment,
-      items: await this.#reader.readSegment(segment),
+      ...(await this.#reader.readSegment(segment)),
     }));
-    for (const { segment, items } of await Promise.all(read)) {
-      for (const { index, header, body } of items) {
-        const item = (wanted[index] ?? 0) - 1;
-        if (item < 0 || !header.ok || search.decided[item] === 1) continue;
-        // An answer that was taken over itself is as old as it was at its first job.
-        const from: AnswerOrigin = header.f ?? { j: segment.jobId, t: segment.settledAtMs };
-        if (from.t < search.oldestMs) continue;
-        for (const alike of search.table.alike(item)) {
-          search.decided[alike] = 1;
-          search.left -= 1;
-          await search.sort.add(alike, encodeAnswer({ status: header.st, requestId: header.r, from }, body));
-        }
+    try {
+      for (const { segment, items } of await Promise.all(reads))
+        await this.#take(search, segment, items, wanted);
+    } finally {
+      for (const read of await Promise.allSettled(reads))
+        if (read.status === 'fulfilled') read.value.release();
+    }
+  }
+
+  async #take(
+    search: Search,
+    segment: SegmentRecord,
+    items: readonly SettledItem[],
+    wanted: Uint32Array,
+  ): Promise<void> {
+    for (const { index, header, body } of items) {
+      const item = (wanted[index] ?? 0) - 1;
+      if (item < 0 || !header.ok || search.decided[item] === 1) continue;
+      // An answer that was taken over itself is as old as it was at its first job.
+      const from: AnswerOrigin = header.f ?? { j: segment.jobId, t: segment.settledAtMs };
+      if (from.t < search.oldestMs) continue;
+      const bytes = await wholeBody(body);
+      for (const alike of search.table.alike(item)) {
+        search.decided[alike] = 1;
+        search.left -= 1;
+        await search.sort.add(alike, encodeAnswer({ status: header.st, requestId: header.r, from }, bytes));
       }
     }
   }

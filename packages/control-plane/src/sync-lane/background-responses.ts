@@ -5,7 +5,8 @@ import { DomainError } from '../errors.js';
 import { shownId } from '../files/files.js';
 import type { CreateAttempt } from '../ingest/fingerprint.js';
 import { readBytes } from '../jobs/blob-bytes.js';
-import { type EndedItem, neverRunStatusOf } from '../jobs/item-reader.js';
+import type { WholeItem } from '../jobs/ended-item.js';
+import { neverRunStatusOf } from '../jobs/item-reader.js';
 import { JobCreation } from '../jobs/job-creation.js';
 import { Jobs } from '../jobs/jobs.js';
 import type { Blobs } from '../ports/blobs.js';
@@ -28,7 +29,7 @@ export interface BackgroundResponse {
   /** What was asked for; numbers may be kept as their text, see `parseExactJson`. */
   readonly request: RequestBody;
   /** `null` while it has no end. */
-  readonly end: EndedItem | null;
+  readonly end: WholeItem | null;
 }
 
 interface Named {
@@ -138,7 +139,7 @@ export class BackgroundResponses {
     return job;
   }
 
-  async #endOf(job: JobRecord): Promise<EndedItem | null> {
+  async #endOf(job: JobRecord): Promise<WholeItem | null> {
     const end = await this.#lane.endOf(job);
     if (end !== null) return end;
     // No runner holds it any more: nothing can come of it, though the files of the end are not written yet.

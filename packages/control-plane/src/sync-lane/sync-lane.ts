@@ -4,7 +4,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
 import { JobWatch } from '../events/job-watch.js';
 import type { CreateAttempt } from '../ingest/fingerprint.js';
-import { type EndedItem, EVERYTHING } from '../jobs/item-reader.js';
+import { type WholeItem, wholeItem } from '../jobs/ended-item.js';
+import { EVERYTHING } from '../jobs/item-reader.js';
 import { JobCreation } from '../jobs/job-creation.js';
 import { Jobs } from '../jobs/jobs.js';
 import { Results } from '../jobs/results.js';
@@ -104,7 +105,7 @@ export class SyncLane {
    * The end of the job's item as soon as it has one; `null` after `waitMs`. The job is left alone in any case.
    * @throws DomainError `shutting_down`; the signal's reason
    */
-  async wait(params: { job: JobRecord; waitMs: number; signal: AbortSignal }): Promise<EndedItem | null> {
+  async wait(params: { job: JobRecord; waitMs: number; signal: AbortSignal }): Promise<WholeItem | null> {
     const { job, waitMs, signal } = params;
     using watcher = this.#watch.open(job.id);
     const deadline = performance.now() + waitMs;
@@ -129,10 +130,10 @@ export class SyncLane {
   }
 
   /** The end of the job's item; `null` while it has none. */
-  async endOf(job: JobRecord): Promise<EndedItem | null> {
+  async endOf(job: JobRecord): Promise<WholeItem | null> {
     if (job.succeeded + job.failed === 0 && !isTerminal(job.state)) return null;
     const ends = this.#results.read({ job, order: 'completion', after: null, wanted: EVERYTHING });
-    for await (const [result] of ends) if (result !== undefined) return result.item;
+    for await (const [result] of ends) if (result !== undefined) return await wholeItem(result.item);
     return null;
   }
 }

@@ -1,21 +1,15 @@
 import { FAILURE_RULES, type FailureCode, type SegmentHeader, toSingleLine } from '@batch-infer/contracts';
 import type { AnthropicErrorType } from '@batch-infer/contracts/anthropic';
-import type { EndedItem } from '../../jobs/item-reader.js';
+import type { EndedItem } from '../../jobs/ended-item.js';
 import type { Result } from '../../jobs/results.js';
+import type { StoredBody } from '../../jobs/stored-body.js';
+import { toChunks } from '../result-chunks.js';
 
 /** Batches of results as JSONL bytes of Anthropic's API; messages pass through untouched. */
-export async function* toMessageResultLines(
-  batches: AsyncIterable<readonly Result[]>,
-): AsyncGenerator<Buffer> {
-  for await (const batch of batches) {
-    const pieces: Uint8Array[] = [];
-    for (const { item } of batch)
-      for (const piece of piecesOf(item)) pieces.push(typeof piece === 'string' ? Buffer.from(piece) : piece);
-    yield Buffer.concat(pieces);
-  }
-}
+export const toMessageResultLines = (batches: AsyncIterable<readonly Result[]>): AsyncGenerator<Buffer> =>
+  toChunks(batches, ({ item }) => piecesOf(item));
 
-function piecesOf(item: EndedItem): (string | Uint8Array)[] {
+function piecesOf(item: EndedItem): (string | Uint8Array | StoredBody)[] {
   const head = (customId: string): string => `{"custom_id":${safeJson(customId)},"result":`;
   if (item.ended === 'never_run') {
     const type = item.status === 'expired' ? 'expired' : 'canceled';

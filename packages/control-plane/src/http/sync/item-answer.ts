@@ -1,6 +1,6 @@
 import { itemError, openAiErrorBody, type SegmentHeader } from '@batch-infer/contracts';
 import { DomainError } from '../../errors.js';
-import type { EndedItem } from '../../jobs/item-reader.js';
+import type { WholeItem } from '../../jobs/ended-item.js';
 import { anthropicErrorBody } from '../anthropic/anthropic-problem.js';
 import type { Dialect } from '../dialect.js';
 
@@ -17,7 +17,7 @@ export interface ItemAnswer {
  * error in the words of this one.
  * @throws DomainError `item_not_run`
  */
-export function toItemAnswer(item: EndedItem, dialect: Dialect): ItemAnswer {
+export function toItemAnswer(item: WholeItem, dialect: Dialect): ItemAnswer {
   if (item.ended === 'never_run') {
     const why = item.status === 'expired' ? 'its time was over' : 'its job was cancelled';
     throw new DomainError('item_not_run', `The request was not run: ${why}. Send it again to run it.`);

@@ -4,7 +4,7 @@ import { IDEMPOTENT_REPLAYED_HEADER } from '@batch-infer/contracts/native';
 import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../../errors.js';
-import type { EndedItem } from '../../jobs/item-reader.js';
+import type { WholeItem } from '../../jobs/ended-item.js';
 import { JobViews } from '../../jobs/job-views.js';
 import type { JobRecord } from '../../ports/records.js';
 import { BackgroundResponses } from '../../sync-lane/background-responses.js';
@@ -139,7 +139,7 @@ export class SyncController {
     return { ...answer, body: toPlainResponse(job, asked.body, answer.body) };
   }
 
-  async #notReady(job: JobRecord, { waitMs }: SyncRequest): Promise<EndedItem> {
+  async #notReady(job: JobRecord, { waitMs }: SyncRequest): Promise<WholeItem> {
     const { queue } = await this.#views.of(job);
     const reasons = queue.waiting_for.map(({ message }) => ` ${message}`).join('');
     throw new DomainError(
