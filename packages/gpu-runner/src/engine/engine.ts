@@ -5,6 +5,7 @@ import type { Verdict } from './classify.js';
 import { type EngineCall, EngineClient, type EngineConnection, type EngineRequest } from './client.js';
 import type { EngineInfo } from './discovery.js';
 import type { EngineOptions } from './engine-options.js';
+import { givesNothing, problemOf } from './engine-problem.js';
 import { GaugeReader } from './gauge-reader.js';
 import { type Health, HealthRoute } from './health-route.js';
 import {
@@ -30,8 +31,6 @@ const IDLE_INTERVAL_MS = 2_000;
 const LIST_INTERVAL_MS = 5_000;
 /** A request of our own is sent no more often than this to an engine whose health route says that it is gone. */
 const PROOF_INTERVAL_MS = 2_000;
-/** An engine that has no room for anything for so long is said to be full. */
-const FULL_TOLD_MS = 5_000;
 const SPARE_CONNECTIONS = 8;
 const MAX_CONNECTIONS = 1_024;
 
@@ -151,36 +150,30 @@ export class Engine {
   }
 
   get report(): RunnerReport['engines'][number] {
-    const failing = this.models.length > 0 && this.models.every((model) => this.#givesNothing(model));
-    const problem = this.#problem()?.slice(0, LIMITS.engineProblemChars) ?? null;
-    const sinceMs = problem === null ? null : this.#problemSinceMs;
+    const { models, url } = this;
+    const nowMs = this.#options.clock.nowMs();
+    const closed = this.#breaker.kind === 'closed';
+    const problem = problemOf({
+      ...{ url, models, nowMs, closed },
+      connected: this.#connected,
+      health: this.#health,
+      standings: this.#standings,
+      lastTarget: this.#lastTarget,
+      lostAtMs: this.#lostAtMs,
+      pausedAtMs: this.#pausedAtMs,
+    });
+    const works = models.some((model) => !givesNothing(this.#standings, model, nowMs));
     return {
       id: this.id,
-      models: [...this.models],
-      healthy: this.models.length > 0 && this.#breaker.kind === 'closed' && !failing,
+      models: [...models],
+      healthy: works && closed,
       window: this.load.window,
       in_flight: this.load.inFlight,
-      problem,
-      ...(sinceMs === null ? {} : { problem_ms: Math.max(0, this.#options.clock.nowMs() - sinceMs) }),
+      problem: problem === null ? null : problem.text.slice(0, LIMITS.engineProblemChars),
+      ...(problem === null || problem.sinceMs === null
+        ? {}
+        : { problem_ms: Math.max(0, nowMs - problem.sinceMs) }),
     };
-  }
-
-  get #problemSinceMs(): number | null {
-    if (this.models.length === 0) return this.#lostAtMs;
-    if (this.#pausedAtMs !== null) return this.#pausedAtMs;
-    const full = this.models.map((model) => this.#standings.fullSinceMs(model)).find((atMs) => atMs !== null);
-    return full ?? this.#failing?.standing.sinceMs ?? null;
-  }
-
-  /** What it fails for the longest time, of the models that it still serves. */
-  get #failing() {
-    return this.#standings.failing.find(({ target }) => this.serves(target.model));
-  }
-
-  #givesNothing(model: string): boolean {
-    const fullSinceMs = this.#standings.fullSinceMs(model);
-    const full = fullSinceMs !== null && this.#options.clock.nowMs() - fullSinceMs >= FULL_TOLD_MS;
-    return full || this.isFailing(model);
   }
 
   send(request: EngineRequest, model: string): Sent {
@@ -358,23 +351,6 @@ export class Engine {
       if (health === 'dead') this.#apply({ type: 'dead' });
     }
     return health;
-  }
-
-  #problem(): string | null {
-    if (this.models.length === 0) {
-      const { url } = this;
-      return this.#connected ? `the engine at ${url} serves no model now` : `no engine answers at ${url}`;
-    }
-    const closed = this.#breaker.kind === 'closed';
-    if (!closed && this.#health === 'dead') return `the engine at ${this.url} is gone`;
-    if (!closed && this.#health === 'silent') return `the engine at ${this.url} does not answer`;
-    const full = this.models.find((model) => this.#givesNothing(model) && !this.isFailing(model));
-    const fullness = full === undefined ? null : this.#standings.fullness(full);
-    if (closed && fullness !== null) return `the engine at ${this.url} ${fullness}`;
-    const target = this.#failing?.target ?? (closed ? null : this.#lastTarget);
-    const last = target === null ? null : this.#standings.of(target).last;
-    if (target !== null && last !== null) return `the engine at ${this.url} ${refusalText(target, last)}`;
-    return closed ? null : `the engine at ${this.url} fails every request`;
   }
 
   #scheduleSoon(): void {
