@@ -18,6 +18,14 @@ export const webhookLedger = (database: Database): WebhookLedger => ({
   listWebhookDeliveries: (params) => listDeliveries(database, params),
   redeliverWebhook: (params) => redeliver(database, params),
   claimWebhookDeliveries: (params) => claimDeliveries(database, params),
+  postponeWebhookDelivery: async ({ id, untilMs }) => {
+    await database.db
+      .updateTable('webhook_delivery')
+      .set({ next_attempt_at: untilMs, claimed_until: null })
+      .where('id', '=', id)
+      .where('state', '=', 'pending')
+      .execute();
+  },
   recordWebhookAttempt: (params) => recordAttempt(database, params),
   forgetWebhookDeliveries: async ({ beforeMs }) => {
     await database.db
@@ -176,8 +184,10 @@ async function redeliver(
 
 async function claimDeliveries(
   database: Database,
-  { limit, claimMs, nowMs }: Parameters<WebhookLedger['claimWebhookDeliveries']>[0],
+  params: Parameters<WebhookLedger['claimWebhookDeliveries']>[0],
 ): ReturnType<WebhookLedger['claimWebhookDeliveries']> {
+  const { limit, perProject = limit, roomOfProjects = new Map<string, number>(), claimMs, nowMs } = params;
+  const full = [...roomOfProjects].filter(([, room]) => room <= 0).map(([projectId]) => projectId);
   const isDue = database.db
     .selectFrom('webhook_delivery')
     .select('id')
@@ -186,20 +196,47 @@ async function claimDeliveries(
     .where((delivery) =>
       delivery.or([delivery('claimed_until', 'is', null), delivery('claimed_until', '<=', nowMs)]),
     )
+    .$if(full.length > 0, (query) => query.where('project_id', 'not in', full))
     .limit(1);
   // Asked every second: what is not there must not cost a write.
   if ((await isDue.executeTakeFirst()) === undefined) return [];
   return database.transaction(async (session) => {
-    const rows = await session.db
+    const places = session.db
       .selectFrom('webhook_delivery')
-      .selectAll()
+      .select(['id', 'project_id', 'next_attempt_at'])
+      .select(({ fn }) =>
+        fn
+          .agg<number>('row_number')
+          .over((over) => over.partitionBy('project_id').orderBy('next_attempt_at').orderBy('id'))
+          .as('place'),
+      )
       .where('state', '=', 'pending')
       .where('next_attempt_at', '<=', nowMs)
       .where((delivery) =>
         delivery.or([delivery('claimed_until', 'is', null), delivery('claimed_until', '<=', nowMs)]),
       )
+      .$if(full.length > 0, (query) => query.where('project_id', 'not in', full));
+    const found = await session.db
+      .selectFrom(places.as('due'))
+      .select(['id', 'project_id', 'place'])
+      .where('place', '<=', perProject)
+      .orderBy('place')
       .orderBy('next_attempt_at')
       .limit(limit)
+      .execute();
+    const wanted = found
+      .filter(({ project_id: id, place }) => Number(place) <= (roomOfProjects.get(id) ?? perProject))
+      .map(({ id }) => id);
+    if (wanted.length === 0) return [];
+    const rows = await session.db
+      .selectFrom('webhook_delivery')
+      .selectAll()
+      .where('id', 'in', wanted)
+      .where('state', '=', 'pending')
+      .where((delivery) =>
+        delivery.or([delivery('claimed_until', 'is', null), delivery('claimed_until', '<=', nowMs)]),
+      )
+      .orderBy('next_attempt_at')
       .$if(session.locksRows, (query) => query.forUpdate().skipLocked())
       .execute();
     if (rows.length === 0) return [];

@@ -96,14 +96,19 @@ export interface WebhookLedger {
     nowMs: number;
   }): Promise<WebhookDeliveryRecord | null>;
   /**
-   * Takes deliveries that are due, oldest first, for `claimMs`: whoever dies meanwhile leaves them to the next. With the
+   * Takes deliveries that are due, in turn over projects, the oldest of each first, at most `perProject` of one (or what
+   * `roomOfProjects` says), for `claimMs`: whoever dies meanwhile leaves them to the next. With the
    * secrets that sign them; none: the project's own.
    */
   claimWebhookDeliveries(params: {
     limit: number;
+    perProject?: number;
+    roomOfProjects?: ReadonlyMap<string, number>;
     claimMs: number;
     nowMs: number;
   }): Promise<{ delivery: WebhookDeliveryRecord; secrets: string[] }[]>;
+  /** Gives a claimed delivery back until then: no attempt was made. */
+  postponeWebhookDelivery(params: { id: string; untilMs: number }): Promise<void>;
   recordWebhookAttempt(params: { id: string; attempt: WebhookAttempt; nowMs: number }): Promise<void>;
   /** Drops the log older than this; what is on its way stays. */
   forgetWebhookDeliveries(params: { beforeMs: number }): Promise<void>;

@@ -56,6 +56,24 @@ it('S3: a name is resolved once, and connected to as it was judged', async () =>
   expect(asked).toBe(1);
 });
 
+it.each([22, 25, 1023, 5432, 6379, 9092, 27017])(
+  'S3: port %d, at which other services listen, is refused',
+  async (service) => {
+    const guard = new TargetGuard({ allowHosts: [`hooks.example:${service}`] });
+    expect(() => guard.checkUrl(`http://93.184.215.14:${service}/`)).toThrow('ports');
+    expect(guard.checkUrl(`http://hooks.example:${service}/`).port).toBe(String(service));
+  },
+);
+
+it('a name server that is silent is part of the time for the call', async () => {
+  const guard = new TargetGuard({ allowHosts: [], resolve: () => new Promise(() => undefined) });
+  const sender = new WebhookSender({ guard, timeoutMs: 20 });
+  expect(await sender.send({ url: 'https://tarpit.example/', headers: {}, body: '{}' })).toMatchObject({
+    kind: 'failed',
+    isTimeout: true,
+  });
+});
+
 it('would be seen by the canary', async () => {
   const before = connections;
   const sender = new WebhookSender({ guard: new TargetGuard({ allowHosts: [`127.0.0.1:${port}`] }) });

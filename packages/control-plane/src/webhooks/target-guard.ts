@@ -43,6 +43,11 @@ export class TargetGuard {
     }
     const host = hostOf(url);
     if (this.#isAllowed(url)) return url;
+    if (!isWebPort(portOf(url))) {
+      throw new ForbiddenTargetError(
+        'Webhooks go to the ports 80, 443 and those from 1024 on that are not known for another service. The operator can allow it: BATCH_INFER_WEBHOOK_ALLOW_HOSTS with host:port.',
+      );
+    }
     if (isIP(host) !== 0 && !isPublicAddress(host)) throw notPublic();
     // Names that never leave the machine, whatever a resolver says.
     if (/(?:^|\.)localhost$/i.test(host.replace(/\.$/, ''))) throw notPublic();
@@ -78,6 +83,18 @@ export class TargetGuard {
     return this.#allowed.has(url.hostname) || this.#allowed.has(`${url.hostname}:${portOf(url)}`);
   }
 }
+
+/** From 1024 on, ports at which databases, queues and machines' own agents listen. */
+const SERVICE_PORTS: ReadonlySet<number> = new Set([
+  ...[
+    1433, 1521, 2049, 2181, 2375, 2376, 2379, 2380, 3306, 3389, 4369, 5432, 5433, 5672, 5900, 5984, 6379,
+    6380, 6443,
+  ],
+  ...[7000, 7001, 9042, 9092, 9093, 9094, 9200, 9300, 10250, 10255, 11211, 15672, 26379, 27017, 27018, 50070],
+]);
+
+const isWebPort = (port: number): boolean =>
+  port === 80 || port === 443 || (port >= 1024 && !SERVICE_PORTS.has(port));
 
 const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, '');
 

@@ -194,6 +194,44 @@ describe('R13: a receiver that comes and goes', () => {
   });
 });
 
+describe('M6', () => {
+  it('dead receivers of one project hold back nobody else’s webhooks, nor take more than four places', async () => {
+    const send = vi.fn(async ({ url: target }: { url: string }) => {
+      if (!target.includes('dead')) return { kind: 'answered', status: 200 } as const;
+      return await new Promise<never>(() => undefined);
+    });
+    const { ledger, clock } = cases;
+    const busy = new WebhookDeliverer({ ledger, clock, sender: { send }, random: () => 0.5 });
+    const attempt = { projectId: 'default', route: 'r', key: null, isRetry: false };
+    for (const host of ['dead-1', 'dead-2', 'dead-3'])
+      await endpoints.create({ attempt, url: `https://${host}.example/`, eventTypes: ['batch.cancelled'] });
+    for (let jobs = 0; jobs < 8; jobs += 1) await cancelledJob();
+    await endpoints.create({
+      attempt: { ...attempt, projectId: 'other' },
+      url: 'https://alive.example/',
+    });
+    await cancelledJob('other');
+    await busy.tick();
+    expect(await log('other')).toMatchObject([{ state: 'delivered' }]);
+    const calls = send.mock.calls
+      .map(([{ url: target }]) => target)
+      .filter((target) => target.includes('dead'));
+    expect(calls.length).toBeLessThanOrEqual(4);
+  });
+});
+
+it('tests of endpoints are limited, each project for itself', async () => {
+  const { id } = await make();
+  const other = await make(undefined, 'other');
+  for (let tests = 0; tests < 10; tests += 1) await endpoints.test('default', id, 'batch.completed');
+  await expect(endpoints.test('default', id, 'batch.completed')).rejects.toMatchObject({
+    code: 'rate_limited',
+  });
+  expect(await endpoints.test('other', other.id, 'batch.completed')).toMatchObject({ status: 204 });
+  cases.clock.advance(60_000);
+  await endpoints.test('default', id, 'batch.completed');
+});
+
 describe('an answer', () => {
   it('of 410 disables the endpoint until it is changed', async () => {
     const { id } = await make();
@@ -223,7 +261,7 @@ describe('an answer', () => {
     await make();
     answer = () => undefined;
     await cancelledJob();
-    await deliverer.tick();
+    await vi.waitFor(async () => expect(await deliverer.tick()).toBe(false), 10_000);
     expect(await log()).toMatchObject([
       { state: 'pending', lastStatus: 0, lastError: expect.stringMatching(/in time/) },
     ]);

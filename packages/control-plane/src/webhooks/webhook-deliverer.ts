@@ -1,14 +1,17 @@
 import { LIMITS } from '@batch-infer/contracts';
 import type { Clock } from '../ports/clock.js';
 import type { WebhookAttempt, WebhookDeliveryRecord, WebhookLedger } from '../ports/webhooks.js';
+import { DeliveryPool } from './delivery-pool.js';
 import { nextAttemptAtMs } from './retry-schedule.js';
 import { newWebhookSecret, signedHeaders } from './signing.js';
 import type { SendOutcome, WebhookSender } from './webhook-sender.js';
 
-/** Calls made at once. */
-const PARALLEL = 16;
 /** A process that dies during a call leaves the delivery to the others after this. */
 const CLAIM_MS = 60_000;
+/** A delivery that found no place for so long is left to its claim's end. */
+const MAX_WAIT_MS = 30_000;
+/** While calls are made, what has become due meanwhile is looked for this often. */
+const LOOK_MS = 500;
 const FORGET_INTERVAL_MS = 3_600_000;
 
 /** Brings events to their receivers: at least once, under one id, until one of the answers is a good one. */
@@ -18,6 +21,8 @@ export class WebhookDeliverer {
   readonly #sender: Pick<WebhookSender, 'send'>;
   readonly #random: () => number;
   readonly #stopping = new AbortController();
+  readonly #pool = new DeliveryPool();
+  #failure: { readonly error: unknown } | null = null;
   #forgotAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: {
@@ -37,20 +42,67 @@ export class WebhookDeliverer {
     this.#stopping.abort();
   }
 
-  /** Makes the calls that are due; true when more may be. */
+  /** Begins the calls that are due, and waits some time for their ends; true when more may be to do. */
   async tick(): Promise<boolean> {
     if (this.#stopping.signal.aborted) return false;
     await this.#forget();
-    const due = await this.#ledger.claimWebhookDeliveries({
-      limit: PARALLEL,
-      claimMs: CLAIM_MS,
-      nowMs: this.#clock.nowMs(),
-    });
-    await Promise.all(due.map(({ delivery, secrets }) => this.#deliver(delivery, secrets)));
-    return due.length === PARALLEL;
+    const deadlineMs = performance.now() + LOOK_MS;
+    let found = await this.#take();
+    while (!this.#pool.isIdle) {
+      const leftMs = deadlineMs - performance.now();
+      // A process that ends waits for its calls: they have been cut off.
+      if (leftMs <= 0 && !this.#stopping.signal.aborted) break;
+      await this.#callEnds(leftMs);
+      if (!this.#stopping.signal.aborted) found = await this.#take();
+    }
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure !== null) throw failure.error;
+    return found > 0 || !this.#pool.isIdle;
   }
 
-  async #deliver(delivery: WebhookDeliveryRecord, own: readonly string[]): Promise<void> {
+  async #callEnds(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, timeoutMs);
+    const { signal } = this.#stopping;
+    await Promise.race(signal.aborted ? [this.#pool.next()] : [this.#pool.next(), promise]);
+    clearTimeout(timer);
+  }
+
+  /** Takes on what is due and has room. */
+  async #take(): Promise<number> {
+    const { room, perProject, roomOfProjects } = this.#pool;
+    if (room <= 0) return 0;
+    const nowMs = this.#clock.nowMs();
+    const due = await this.#ledger.claimWebhookDeliveries({
+      limit: room,
+      perProject,
+      roomOfProjects,
+      claimMs: CLAIM_MS,
+      nowMs,
+    });
+    for (const { delivery, secrets } of due) {
+      const host = new URL(delivery.url).host;
+      const untilMs = this.#pool.restsUntil(host, nowMs);
+      if (untilMs !== null) await this.#ledger.postponeWebhookDelivery({ id: delivery.id, untilMs });
+      else this.#pool.add({ projectId: delivery.projectId, host, run: this.#call(delivery, secrets, host) });
+    }
+    return due.length;
+  }
+
+  #call(delivery: WebhookDeliveryRecord, secrets: readonly string[], host: string): () => Promise<void> {
+    const takenAtMs = performance.now();
+    return async () => {
+      if (this.#stopping.signal.aborted || performance.now() - takenAtMs > MAX_WAIT_MS) return;
+      try {
+        await this.#deliver(delivery, secrets, host);
+      } catch (error) {
+        this.#failure = { error };
+      }
+    };
+  }
+
+  async #deliver(delivery: WebhookDeliveryRecord, own: readonly string[], host: string): Promise<void> {
     const { id, url, payload, eventId, projectId } = delivery;
     const secrets =
       own.length > 0
@@ -62,6 +114,8 @@ export class WebhookDeliverer {
     // Nothing is known of a call that was cut off: its claim runs out, and it is made again.
     if (signal.aborted && outcome.kind === 'failed') return;
     const nowMs = this.#clock.nowMs();
+    if (outcome.kind === 'failed' && outcome.isTimeout) this.#pool.timedOut(host, nowMs);
+    else this.#pool.answered(host);
     const attempt = judge(outcome, () =>
       nextAttemptAtMs({ attempts: delivery.attempts + 1, nowMs, random: this.#random }),
     );

@@ -9,10 +9,15 @@ import { keyReused, shownId } from '../files/files.js';
 import { type CreateAttempt, fingerprintOf } from '../ingest/fingerprint.js';
 import type { Clock } from '../ports/clock.js';
 import type { WebhookDeliveryRecord, WebhookEndpointRecord, WebhookLedger } from '../ports/webhooks.js';
+import { TokenBucket } from '../rate-limits/token-bucket.js';
 import { toWebhookEvent } from './job-event.js';
 import { newWebhookSecret, signedHeaders } from './signing.js';
 import type { TargetGuard } from './target-guard.js';
 import type { SendOutcome, WebhookSender } from './webhook-sender.js';
+
+/** Test calls of a project: each makes a request that its caller chose. */
+const TESTS_PER_MINUTE = 10;
+const REMEMBERED_PROJECTS = 10_000;
 
 /** How long the old secret signs beside the new one, when it is kept. */
 const ROTATION_MS = 24 * 3_600_000;
@@ -26,6 +31,7 @@ export class WebhookEndpoints {
   readonly #guard: TargetGuard;
   readonly #sender: Pick<WebhookSender, 'send'>;
   readonly #onDue: () => void;
+  readonly #tests = new Map<string, TokenBucket>();
 
   /** @param options.onDue called when a delivery can be made at once */
   constructor(options: {
@@ -115,15 +121,30 @@ export class WebhookEndpoints {
     if (!(await this.#ledger.deleteWebhookEndpoint({ projectId, id }))) throwUnknown(id);
   }
 
-  /** Sends an event about a job that does not exist, once, and says what came of it. @throws DomainError `not_found` */
+  /** Sends an event about a job that does not exist, once, and says what came of it. @throws DomainError `not_found`, `rate_limited` */
   async test(projectId: string, id: string, type: WebhookEventType): Promise<SendOutcome> {
     const endpoint = await this.get(projectId, id);
+    this.#limitTests(projectId);
     const nowMs = this.#clock.nowMs();
     const eventId = newId('evt', nowMs);
     const job = { id: newId('job', nowMs), dialect: 'openai', state: 'succeeded' } as const;
     const body = JSON.stringify(toWebhookEvent({ eventId, type, job, nowMs }));
     const headers = signedHeaders({ id: eventId, body, secrets: [endpoint.secret], nowMs });
     return await this.#sender.send({ url: endpoint.url, headers, body });
+  }
+
+  #limitTests(projectId: string): void {
+    const nowMs = this.#clock.nowMs();
+    const tests = this.#tests.get(projectId) ?? new TokenBucket(TESTS_PER_MINUTE, nowMs);
+    if (this.#tests.size >= REMEMBERED_PROJECTS) this.#tests.clear();
+    this.#tests.set(projectId, tests);
+    const { waitMs } = tests.take(nowMs, { overdraw: false });
+    if (waitMs === 0) return;
+    throw new DomainError(
+      'rate_limited',
+      `A project tests its webhook endpoints at most ${TESTS_PER_MINUTE} times a minute: test again later.`,
+      { retryAfterSeconds: Math.ceil(waitMs / 1_000) },
+    );
   }
 
   /** What signs the webhooks of jobs that bring no secret of their own. */

@@ -6,7 +6,7 @@ import { type CheckedTarget, ForbiddenTargetError, portOf, type TargetGuard } fr
 /** What a call came to. */
 export type SendOutcome =
   | { readonly kind: 'answered'; readonly status: number }
-  | { readonly kind: 'failed'; readonly error: string }
+  | { readonly kind: 'failed'; readonly error: string; readonly isTimeout?: boolean }
   | { readonly kind: 'forbidden'; readonly error: string };
 
 /** From the name's addresses to the end of the answer's head. Receivers are to answer first and work afterwards. */
@@ -32,15 +32,31 @@ export class WebhookSender {
     body: string;
     signal?: AbortSignal;
   }): Promise<SendOutcome> {
+    const timeout = AbortSignal.timeout(this.#timeoutMs);
+    const signal = call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]);
     try {
-      const target = await this.#guard.check(call.url);
-      const timeout = AbortSignal.timeout(this.#timeoutMs);
-      const signal = call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]);
+      const target = await untilAborted(this.#guard.check(call.url), signal);
       return { kind: 'answered', status: await post(target, call, signal) };
     } catch (error) {
       if (error instanceof ForbiddenTargetError) return { kind: 'forbidden', error: error.message };
+      if (timeout.aborted) {
+        return { kind: 'failed', error: 'The receiver did not answer in time.', isTimeout: true };
+      }
       return { kind: 'failed', error: reasonOf(error) };
     }
+  }
+}
+
+/** A lookup cannot be cut off: its answer is waited for no longer. */
+async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 
