@@ -1,5 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
 import Anthropic from '@anthropic-ai/sdk';
+import { LIMITS } from '@batch-infer/contracts';
 import OpenAI from 'openai';
 import OpenAI6 from 'openai-6';
 import { Webhook } from 'standardwebhooks';
@@ -269,6 +270,18 @@ describe('an answer', () => {
 });
 
 describe('secrets', () => {
+  it('are shown to the retry of a create whose answer was lost, and not to a later one', async () => {
+    const attempt = { projectId: 'default', route: 'POST /v1/webhook_endpoints', key: 'once', isRetry: true };
+    const { endpoint } = await endpoints.create({ attempt, url });
+    cases.clock.advance(60_000);
+    expect(await endpoints.create({ attempt, url })).toEqual({ endpoint, replayed: true });
+    cases.clock.advance(LIMITS.implicitRetryWindowMs);
+    await expect(endpoints.create({ attempt, url })).rejects.toMatchObject({
+      code: 'idempotency_key_reused',
+      message: expect.not.stringContaining(endpoint.secret),
+    });
+  });
+
   it('sign both for a day when one takes the place of the other', async () => {
     const before = await make();
     const after = await endpoints.rotateSecret('default', before.id, true);

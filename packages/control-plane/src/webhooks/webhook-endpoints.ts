@@ -50,7 +50,7 @@ export class WebhookEndpoints {
 
   /**
    * @throws DomainError `invalid_parameter` (the URL leads to a private address), `too_many_webhook_endpoints`,
-   * `idempotency_key_reused`
+   * `idempotency_key_reused`, also by the same create some minutes later: the secret is not shown again
    */
   async create(params: {
     attempt: CreateAttempt;
@@ -77,8 +77,12 @@ export class WebhookEndpoints {
     const idempotency = { ...attempt, fingerprint: fingerprintOf(asked) };
     const created = await this.#ledger.createWebhookEndpoint({ endpoint, idempotency, nowMs });
     if (created.outcome === 'conflict') throw keyReused();
-    if (created.outcome !== 'full')
-      return { endpoint: created.record, replayed: created.outcome === 'replayed' };
+    if (created.outcome === 'replayed') {
+      if (nowMs - created.record.createdAtMs > LIMITS.implicitRetryWindowMs)
+        throw shownBefore(created.record.id);
+      return { endpoint: created.record, replayed: true };
+    }
+    if (created.outcome !== 'full') return { endpoint: created.record, replayed: false };
     throw new DomainError(
       'too_many_webhook_endpoints',
       `A project may have ${LIMITS.webhookEndpoints} webhook endpoints. Delete one that is not needed any more.`,
@@ -173,6 +177,13 @@ export class WebhookEndpoints {
     return delivery;
   }
 }
+
+/** A client that got no answer asks again at once; whoever finds the key later is not told the secret. */
+const shownBefore = (id: string): DomainError =>
+  new DomainError(
+    'idempotency_key_reused',
+    `The endpoint ${id} was made with this Idempotency-Key before, and its secret is not shown again: read it with GET /v1/webhook_endpoints/${id}, or give it a new secret with POST /v1/webhook_endpoints/${id}/rotate_secret.`,
+  );
 
 function throwUnknown(id: string): never {
   throw new DomainError('not_found', `No webhook endpoint has the id ${shownId(id)}.`);
