@@ -129,6 +129,8 @@ export const LIMITS = {
   /** Earlier jobs, and requests of them, that are looked through for a job's answers: the newest. */
   reuseSearchJobs: 1_000,
   reuseSearchItems: 10_000_000,
+  /** Event streams of one project that a control plane with API keys keeps open at a time. */
+  projectStreams: 256,
   /** What one runner may report: engines, leases. */
   runnerEngines: 256,
   runnerLeases: 4_096,

@@ -2,8 +2,9 @@ import { PassThrough } from 'node:stream';
 import { Controller, Get, Inject, Param, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type JobEvent, JobEvents } from '../../events/job-events.js';
-import { ProjectId } from '../auth/project.js';
+import { type Caller, CurrentCaller, ProjectId } from '../auth/project.js';
 import { clientSignal, headerOf } from '../request-context.js';
+import { OpenStreams } from './open-streams.js';
 import { EVENT_STREAM_HEADERS, KEEP_ALIVE, toEvent } from './server-sent-events.js';
 
 const KEEP_ALIVE_MS = 15_000;
@@ -14,6 +15,7 @@ const RETRY = 'retry: 1000\n\n';
 @Controller('v1/jobs')
 export class EventsController {
   readonly #events: JobEvents;
+  readonly #streams = new OpenStreams();
 
   constructor(@Inject(JobEvents) events: JobEvents) {
     this.#events = events;
@@ -23,6 +25,7 @@ export class EventsController {
   @Get(':id/events')
   async events(
     @ProjectId() projectId: string,
+    @CurrentCaller() { keyId }: Caller,
     @Param('id') id: string,
     @Query('last_event_id') given: unknown,
     @Req() request: FastifyRequest,
@@ -36,10 +39,15 @@ export class EventsController {
       await reply.status(204).send();
       return;
     }
+    // The owner of a server without keys limits himself.
+    const end = keyId === null ? () => undefined : this.#streams.begin(projectId);
     const body = new PassThrough();
     body.write(RETRY);
     const timer = setInterval(() => body.write(KEEP_ALIVE), KEEP_ALIVE_MS);
-    void pass(events, body).finally(() => clearInterval(timer));
+    void pass(events, body).finally(() => {
+      clearInterval(timer);
+      end();
+    });
     await reply.headers(EVENT_STREAM_HEADERS).send(body);
   }
 }
