@@ -5,6 +5,7 @@ import type { Io } from './io.js';
 import { environmentName } from './settings/options.js';
 import type { Settings } from './settings/settings.js';
 import { jsonLine } from './terminal/json-line.js';
+import { visible } from './terminal/visible-text.js';
 
 /** A failure for people: exit code, what and why, and the next command. */
 interface Failure {
@@ -59,9 +60,9 @@ function describeApiError(error: ApiFailure): Failure {
         : 'start one with `batch-infer up`, or point --base-url or BATCH_INFER_BASE_URL at yours';
     return { exitCode: EXIT.unavailable, message: error.message, next };
   }
-  const details = error.errors.map(({ message }) => `\n  ${message}`).join('');
+  const details = error.errors.map(({ message }) => `\n  ${visible(message)}`).join('');
   const request = error.requestId === null ? '' : ` (request ${error.requestId})`;
-  const message = `${error.message}${details}`;
+  const message = `${visible(error.message)}${details}`;
   if (status === 401 || status === 403) {
     return {
       exitCode: EXIT.auth,

@@ -1,5 +1,7 @@
 import { fstatSync } from 'node:fs';
+import { StringDecoder } from 'node:string_decoder';
 import { type FileIdentity, identityOf } from './files/named-file.js';
+import { safeTalk, visibleLines } from './terminal/visible-text.js';
 
 /** Everything a command touches of its process, so that tests can hand over their own. */
 export interface Io {
@@ -7,8 +9,10 @@ export interface Io {
   writeOut(text: string | Uint8Array): Promise<void>;
   /** Which file standard output goes to; `null` for a terminal, or where that is unknown. */
   outputIdentity(): FileIdentity | null;
-  /** Talk. */
+  /** Talk: whatever steers terminals or GitHub Actions in it is shown, not obeyed. */
   writeError(text: string): void;
+  /** A command to GitHub Actions, whose parts are escaped already. */
+  writeWorkflowCommand(line: string): void;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly workingDirectory: string;
   /** True when stderr is a terminal: one live progress line instead of a line now and then. */
@@ -23,14 +27,22 @@ export function processIo(entry: string): Io {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
   });
+  const decoder = new StringDecoder('utf8');
+  const visibleData = (data: string | Uint8Array): string =>
+    visibleLines(typeof data === 'string' ? data : decoder.write(Buffer.from(data)));
   return {
     writeOut: (text) =>
       new Promise((resolve, reject) => {
-        process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+        process.stdout.write(process.stdout.isTTY ? visibleData(text) : text, (error) =>
+          error ? reject(error) : resolve(),
+        );
       }),
     outputIdentity: () => standardOutputIdentity(),
     writeError: (text) => {
-      process.stderr.write(text);
+      process.stderr.write(safeTalk(text, process.env));
+    },
+    writeWorkflowCommand: (line) => {
+      process.stderr.write(`${line}\n`);
     },
     environment: process.env,
     workingDirectory: process.cwd(),

@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os';
 import type { Job } from '@batch-infer/sdk';
 import type { Io } from '../src/io.js';
+import { safeTalk } from '../src/terminal/visible-text.js';
 import { toWireJson } from '../src/terminal/wire-json.js';
 
 /** A job that has just been submitted. */
@@ -56,7 +57,10 @@ export function memoryIo(
     },
     outputIdentity: () => null,
     writeError: (text) => {
-      said.push(text);
+      said.push(safeTalk(text, environment));
+    },
+    writeWorkflowCommand: (line) => {
+      said.push(`${line}\n`);
     },
     environment: { XDG_CONFIG_HOME: '/nonexistent', ...environment },
     workingDirectory,

@@ -57,7 +57,7 @@ export async function startControlPlane(
   const undo = new Undo(logger);
   let drainingSinceMs: number | null = null;
   try {
-    const lock = await takeDataFolder(config);
+    const lock = await takeDataFolder(config, { logger });
     undo.add('data folder', () => lock?.release());
     const keyFile = await openKeyFile(config, { clock, logger });
     const ledger = await openMigratedLedger(config, { clock, logger });

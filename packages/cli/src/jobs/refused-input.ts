@@ -4,6 +4,7 @@ import { placed } from '../terminal/describe-job.js';
 import { plural } from '../terminal/format.js';
 import { annotateProblems } from '../terminal/github.js';
 import type { Talk } from '../terminal/talk.js';
+import { visible } from '../terminal/visible-text.js';
 
 /** Says what is wrong with an input, line by line, and resolves to the exit code. */
 export async function reportRefusedInput(
@@ -13,7 +14,7 @@ export async function reportRefusedInput(
   count: number,
 ): Promise<number> {
   const more = count > problems.length ? `, the first ${problems.length} of them here` : '';
-  const lines = problems.map(({ line, message }) => `  ${placed(line, message)}`);
+  const lines = problems.map(({ line, message }) => `  ${visible(placed(line, message))}`);
   talk.warn(
     [`error: ${file} has ${plural(count, 'fault')}${more}; nothing was submitted`, ...lines].join('\n'),
   );

@@ -1,3 +1,5 @@
+import { visible } from '../terminal/visible-text.js';
+
 /**
  * A line of a part's JSON log for people: `warn: text (jobId=job_1 loop=finalizer reason="…")`; other lines stay as they
  * are. What every line has (time, process, name of the service) is left out.
@@ -10,7 +12,7 @@ export function formatLogLine(line: string): string {
     const shown = Object.entries(fields).flatMap(([name, value]) =>
       LEFT_OUT.has(name) || value === null || value === '' ? [] : [`${name}=${formatValue(value)}`],
     );
-    return `${levelName(level)}: ${msg}${shown.length === 0 ? '' : ` (${shown.join(' ')})`}`;
+    return `${levelName(level)}: ${visible(msg)}${shown.length === 0 ? '' : ` (${shown.join(' ')})`}`;
   } catch {
     return line;
   }
@@ -22,7 +24,7 @@ const MAX_VALUE_CHARS = 500;
 /** Words as they are; everything else as JSON, so that nothing of it can steer a terminal or look like the next field. */
 function formatValue(value: unknown): string {
   if (typeof value === 'string' && /^[\w.:/@+-]+$/.test(value)) return cut(value);
-  return cut(JSON.stringify(isError(value) ? reasonOf(value) : value));
+  return cut(visible(JSON.stringify(isError(value) ? reasonOf(value) : value)));
 }
 
 interface LoggedError {

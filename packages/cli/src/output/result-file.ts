@@ -48,7 +48,7 @@ export class ResultFile implements ResultOutput {
     const hadPart = (await stat(part).catch(() => null)) !== null;
     try {
       if (existing !== null) await (await open(path, constants.O_WRONLY)).close();
-      await (await open(part, 'a')).close();
+      await (await open(part, 'a', FILE_MODE)).close();
     } catch (error) {
       throw usageError(
         `Cannot write ${name}: ${reasonOf(error, path)}`,
@@ -65,11 +65,11 @@ export class ResultFile implements ResultOutput {
     const lines = resumed ? await keepWholeLines(part) : 0;
     if (!resumed) {
       await rm(part, { force: true });
-      await writeFile(ownerOfPart, JSON.stringify(owner));
+      await writeFile(ownerOfPart, JSON.stringify(owner), { mode: FILE_MODE });
     }
-    this.#handle = await open(part, 'a');
-    // It takes the place of a file that perhaps not everybody may read.
-    if (this.#existing !== null) await chmod(part, Number(this.#existing.mode & 0o777n));
+    this.#handle = await open(part, 'a', FILE_MODE);
+    // It takes the place of a file whose mode somebody has chosen.
+    await chmod(part, this.#existing === null ? FILE_MODE : Number(this.#existing.mode & 0o777n));
     return lines;
   }
 
@@ -122,6 +122,9 @@ export class ResultFile implements ResultOutput {
     this.#handle = undefined;
   }
 }
+
+/** Answers are the user's: others read them when the user lets them. */
+const FILE_MODE = 0o600;
 
 interface PartPaths {
   readonly part: string;

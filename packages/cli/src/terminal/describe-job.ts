@@ -1,5 +1,6 @@
 import type { Job } from '@batch-infer/sdk';
 import { formatCount, formatRate, formatSeconds, plural } from './format.js';
+import { visible } from './visible-text.js';
 
 /** A job for people, several lines. */
 export function describeJob(job: Job, nowMs: number): string {
@@ -28,7 +29,7 @@ export function describeJob(job: Job, nowMs: number): string {
   for (const [key, value] of Object.entries(job.metadata)) rows.push(['metadata', `${key}=${value}`]);
   const phase = job.paused ? ' (paused)' : job.phase === job.status ? '' : ` (${job.phase})`;
   const head = `${job.id}  ${job.status}${phase}\n`;
-  const body = rows.map(([name, text]) => `  ${name.padEnd(9)} ${text}\n`).join('');
+  const body = rows.map(([name, text]) => `  ${name.padEnd(9)} ${visible(text)}\n`).join('');
   return head + body + describeFailures(job);
 }
 
@@ -36,9 +37,9 @@ export function describeJob(job: Job, nowMs: number): string {
 export function describeFailures(job: Job): string {
   const groups = job.errors.map(
     ({ count, code, message, sample }) =>
-      `  ${formatCount(count)} × ${code}: ${message} (first: ${sample.customId}, item ${sample.index})\n`,
+      `  ${formatCount(count)} × ${visible(`${code}: ${message} (first: ${sample.customId}`)}, item ${sample.index})\n`,
   );
-  const bad = job.inputErrors.map(({ line, message }) => `  ${placed(line, message)}\n`);
+  const bad = job.inputErrors.map(({ line, message }) => `  ${visible(placed(line, message))}\n`);
   return [...groups, ...bad].join('');
 }
 

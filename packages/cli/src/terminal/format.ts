@@ -1,3 +1,5 @@
+import { visible } from './visible-text.js';
+
 /** `1234567` as `1 234 567`. */
 export const formatCount = (count: number): string =>
   String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ' ');
@@ -28,15 +30,16 @@ export function formatSeconds(seconds: number): string {
 export const plural = (count: number, noun: string): string =>
   `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
 
-/** Columns as wide as their longest cell, two spaces apart. */
+/** Columns as wide as their longest cell, two spaces apart; control characters of cells are shown. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
+  const shown = rows.map((row) => row.map(visible));
   const widths: number[] = [];
-  for (const row of rows) {
+  for (const row of shown) {
     row.forEach((cell, column) => {
       widths[column] = Math.max(widths[column] ?? 0, cell.length);
     });
   }
-  const lines = rows.map((row) =>
+  const lines = shown.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')

@@ -11,7 +11,7 @@ export function annotateProblems(io: Io, file: string, problems: readonly InputP
   if (!isGitHub(io)) return;
   for (const { line, message } of problems) {
     const place = line === null ? '' : `,line=${line}`;
-    io.writeError(`::error file=${escapeProperty(file)}${place}::${escapeData(message)}\n`);
+    io.writeWorkflowCommand(`::error file=${escapeProperty(file)}${place}::${escapeData(message)}`);
   }
 }
 

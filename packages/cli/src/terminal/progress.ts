@@ -2,6 +2,7 @@ import type { Progress } from '@batch-infer/sdk';
 import type { Io } from '../io.js';
 import { formatCount, formatRate, formatSeconds } from './format.js';
 import type { Talk } from './talk.js';
+import { visible } from './visible-text.js';
 
 /** Away from a terminal, a line is worth printing after this time, or after this share of the items. */
 const LINE_INTERVAL_MS = 30_000;
@@ -20,7 +21,7 @@ export function progressLine(progress: Progress, reasons = waitingReasons(progre
 
 const waitingReasons = ({ job }: Progress): string[] =>
   job.status === 'queued' || job.status === 'running'
-    ? job.queue.waitingFor.map(({ message }) => `waiting: ${message}`)
+    ? job.queue.waitingFor.map(({ message }) => `waiting: ${visible(message)}`)
     : [];
 
 /** Shows the progress of one job until it is disposed of. */

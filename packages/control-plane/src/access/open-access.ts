@@ -43,7 +43,7 @@ export async function openApiKeys(where: {
   const undo = new Undo(logger);
   try {
     if (config.databaseUrl === null) {
-      const lock = await takeDataFolder(config);
+      const lock = await takeDataFolder(config, { logger });
       undo.add('data folder', () => lock?.release());
     }
     const ledger = await openMigratedLedger(config, { clock, logger });

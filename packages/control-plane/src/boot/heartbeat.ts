@@ -10,7 +10,7 @@ export class Heartbeat implements LastAlive {
   readonly #file: string;
 
   constructor(dataDir: string) {
-    mkdirSync(dataDir, { recursive: true });
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     this.#file = join(dataDir, 'alive');
   }
 
@@ -24,7 +24,7 @@ export class Heartbeat implements LastAlive {
     try {
       utimesSync(this.#file, time, time);
     } catch {
-      writeFileSync(this.#file, '');
+      writeFileSync(this.#file, '', { mode: 0o600 });
     }
   }
 }

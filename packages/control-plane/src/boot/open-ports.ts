@@ -15,16 +15,26 @@ import type { Ledger } from '../ports/ledger.js';
 import type { Signals } from '../ports/signals.js';
 import type { Logger } from '../telemetry/logger.js';
 import { BootError, codeOf } from './boot-error.js';
+import { isReadableByAll, makeDataFolderPrivate } from './private-files.js';
 
 /** Makes the data folder and takes it for this process; `null` when the ledger is a database server. @throws BootError */
-export async function takeDataFolder(config: ControlPlaneConfig): Promise<DataFolderLock | null> {
+export async function takeDataFolder(
+  config: ControlPlaneConfig,
+  { logger }: { logger: Logger },
+): Promise<DataFolderLock | null> {
   const embedded = config.databaseUrl === null;
   if (!embedded && config.blobsUrl !== null) return null;
   const folder = resolve(config.dataDir);
   try {
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
     accessSync(folder, constants.W_OK | constants.X_OK);
-    return embedded ? await lockDataFolder(folder) : null;
+    const lock = embedded ? await lockDataFolder(folder) : null;
+    for (const path of makeDataFolderPrivate(folder))
+      logger.warn(
+        { path },
+        'other users of this machine can read this: chmod go-rwx it, or use a folder of your own',
+      );
+    return lock;
   } catch (error) {
     if (error instanceof DataFolderLockedError) throw new BootError(error.message, { cause: error });
     if (isFull(error)) throw diskFull(folder, error);
@@ -138,7 +148,11 @@ export async function openKeyFile(
 ): Promise<ApiKeyFile | null> {
   if (config.apiKeysFile === null) return null;
   try {
-    return await ApiKeyFile.open({ path: resolve(config.apiKeysFile), clock, logger });
+    const path = resolve(config.apiKeysFile);
+    const file = await ApiKeyFile.open({ path, clock, logger });
+    if (isReadableByAll(path))
+      logger.warn({ path }, 'every user of this machine can read the file of API keys: chmod o-rwx it');
+    return file;
   } catch (error) {
     if (!(error instanceof ApiKeysFileError)) throw error;
     throw new BootError(`${error.message} Correct the file, or name another one with --api-keys-file.`, {

@@ -6,6 +6,7 @@ import { CommitUnknownError } from '../ports/outage.js';
 import { groupCommits } from './group-commit.js';
 import { CONNECTION_LIMITS, type ConnectionLimits } from './postgres-connections.js';
 import { codeOf } from './postgres-errors.js';
+import { makePrivateDatabaseFile } from './private-database.js';
 import type { Schema } from './schema.js';
 import { type OnStatement, statementLog } from './statement-log.js';
 import { transact } from './transactions.js';
@@ -86,6 +87,7 @@ const BUSY_MS = 50;
 async function openSqlite(file: string, onStatement?: OnStatement): Promise<Database> {
   const { default: Sqlite } = await import('better-sqlite3');
   if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true });
+  if (file !== ':memory:') makePrivateDatabaseFile(file);
   const connection = new Sqlite(file, { timeout: BOOT_BUSY_MS });
   connection.pragma('journal_mode = WAL');
   // An accepted job survives a power cut (I1): every commit reaches the disk.

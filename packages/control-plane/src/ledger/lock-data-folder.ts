@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { makePrivateDatabaseFile } from './private-database.js';
 
 /** Somebody else's server holds the data folder. `message` says who, and what to do. */
 export class DataFolderLockedError extends Error {
@@ -33,7 +34,9 @@ export async function lockDataFolder(
   const { default: Sqlite } = await import('better-sqlite3');
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const holderFile = join(dataDir, 'lock.json');
-  const connection = new Sqlite(join(dataDir, 'lock.db'), { timeout: 0 });
+  const file = join(dataDir, 'lock.db');
+  makePrivateDatabaseFile(file);
+  const connection = new Sqlite(file, { timeout: 0 });
   try {
     connection.pragma('locking_mode = EXCLUSIVE');
     connection.exec('begin exclusive');
@@ -44,7 +47,7 @@ export async function lockDataFolder(
   }
   const saveHolder = (url: string | null) => {
     const holder: Holder = { pid: process.pid, url };
-    writeFileSync(holderFile, `${JSON.stringify(holder)}\n`);
+    writeFileSync(holderFile, `${JSON.stringify(holder)}\n`, { mode: 0o600 });
   };
   saveHolder(options.url ?? null);
   return {
