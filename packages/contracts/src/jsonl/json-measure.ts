@@ -41,6 +41,11 @@ export class JsonMeter {
     this.#bounds = bounds;
   }
 
+  /** Members so far of all objects, also of those that stand twice in one. */
+  get members(): number {
+    return this.#members;
+  }
+
   /** Takes the next bytes, cut anywhere; the first bound that the text has gone beyond, or `null`. */
   push(bytes: Uint8Array): JsonExcess | null {
     let inString = this.#inString;

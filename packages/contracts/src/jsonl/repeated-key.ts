@@ -1,3 +1,5 @@
+import { allSteps, type Steps } from './steps.js';
+
 /**
  * A key that stands twice in one object of a JSON text, at most 80 characters of it; `null`: none does. Readers do not
  * agree on which of the two counts, so that one of them would judge what another never sees.
@@ -7,7 +9,7 @@
  */
 export function findRepeatedKey(text: string, members: number): string | null {
   // A parser drops one of two: counting tells so at a fraction of the cost of looking at each key.
-  return countKeys(text) === members ? null : searchRepeatedKey(text);
+  return countKeys(text) === members ? null : allSteps(searchRepeatedKeySteps(text));
 }
 
 /**
@@ -39,6 +41,7 @@ export function countMembers(value: unknown, maxDepth: number): number | null {
 }
 
 const SHOWN_KEY_CHARS = 80;
+const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 
@@ -51,26 +54,32 @@ function countKeys(text: string): number {
   return keys;
 }
 
-function searchRepeatedKey(text: string): string | null {
+/** Characters that are looked at in one step. */
+const STEP_CHARS = 128 * 1024;
+
+/** The same in short steps, where counting has told that a key stands twice. */
+export function* searchRepeatedKeySteps(text: string): Steps<string | null> {
   const objects: Set<string>[] = [];
-  let at = 0;
-  while (at < text.length) {
-    const char = text[at];
-    if (char === '{' || char === '[') objects.push(new Set());
-    else if (char === '}' || char === ']') objects.pop();
-    if (char !== '"') {
-      at += 1;
+  let stringStart = -1;
+  for (let at = 0; at < text.length; at += 1) {
+    if (at % STEP_CHARS === STEP_CHARS - 1) yield;
+    const code = text.charCodeAt(at);
+    if (stringStart === -1) {
+      if (code === QUOTE) stringStart = at;
+      else if (code === 0x7b || code === 0x5b) objects.push(new Set());
+      else if (code === 0x7d || code === 0x5d) objects.pop();
       continue;
     }
-    const end = stringEnd(text, at);
-    const behind = skipSpace(text, end);
-    if (text.charCodeAt(behind) === COLON) {
-      const key = JSON.parse(text.slice(at, end)) as string;
+    if (code === BACKSLASH) at += 1;
+    if (code !== QUOTE) continue;
+    const end = at + 1;
+    if (text.charCodeAt(skipSpace(text, end)) === COLON) {
+      const key = JSON.parse(text.slice(stringStart, end)) as string;
       const keys = objects.at(-1);
       if (keys?.has(key) === true) return key.slice(0, SHOWN_KEY_CHARS).replaceAll(/\p{Cc}/gu, '�');
       keys?.add(key);
     }
-    at = behind;
+    stringStart = -1;
   }
   return null;
 }

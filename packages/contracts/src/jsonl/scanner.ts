@@ -3,9 +3,11 @@ import { LIMITS } from '../limits.js';
 import { EXPLAINED_BYTES, explainInput } from './explain-input.js';
 import { IdTable } from './id-table.js';
 import { type JsonExcess, JsonMeter } from './json-measure.js';
+import { type ParsedJson, parseJsonSteps } from './json-steps.js';
 import { findJsonFault } from './json-text.js';
 import { checkLine, isObject } from './line-check.js';
-import { countMembers, findRepeatedKey } from './repeated-key.js';
+import { countMembers, findRepeatedKey, searchRepeatedKeySteps } from './repeated-key.js';
+import { allSteps, LONG_TEXT_BYTES, STEP_BYTES, type Steps } from './steps.js';
 import { SummaryBuilder } from './summary-builder.js';
 import type { ScanOptions, ScanResult } from './types.js';
 
@@ -62,6 +64,11 @@ export class JsonlScanner {
 
   /** Takes the next bytes, cut anywhere. The chunk is not kept: its memory may be used again. */
   push(chunk: Uint8Array): void {
+    allSteps(this.pushSteps(chunk));
+  }
+
+  /** The same in short steps, of which all must be run before the next chunk. */
+  *pushSteps(chunk: Uint8Array): Steps<void> {
     if (this.#stopped) {
       this.#bytes += chunk.length;
       return;
@@ -72,12 +79,22 @@ export class JsonlScanner {
       this.#headBytes += piece.length;
     }
     let from = 0;
+    let yieldAt = this.#errorCount + STEP_ERRORS;
     for (;;) {
       const to = chunk.indexOf(LINE_FEED, from);
       if (to === -1) break;
       this.#bytes += to + 1 - from;
-      this.#endLine(chunk.subarray(from, to));
+      const line = this.#endLine(chunk.subarray(from, to));
+      if (line !== null) {
+        if (line.content.length > LONG_TEXT_BYTES) yield* this.#checkLongLine(line);
+        else this.#checkLine(line);
+      }
       from = to + 1;
+      // A bad line costs far more than a good one.
+      if (this.#errorCount >= yieldAt) {
+        yield;
+        yieldAt = this.#errorCount + STEP_ERRORS;
+      }
       if (this.#stopped) {
         this.#bytes += chunk.length - from;
         return;
@@ -88,7 +105,15 @@ export class JsonlScanner {
 
   /** Ends the input. The scanner cannot be used again. */
   end(): ScanResult {
-    if (!this.#stopped && (this.#carriedBytes > 0 || this.#skipping)) this.#endLine(new Uint8Array(0));
+    return allSteps(this.endSteps());
+  }
+
+  /** The same in short steps. */
+  *endSteps(): Steps<ScanResult> {
+    if (!this.#stopped && (this.#carriedBytes > 0 || this.#skipping)) {
+      const line = this.#endLine(new Uint8Array(0));
+      if (line !== null) yield* this.#checkLongLine(line);
+    }
     if (this.#items === 0 && this.#errorCount === 0) {
       this.#errorCount = 1;
       this.#errors.push({
@@ -130,7 +155,8 @@ export class JsonlScanner {
     this.#carried.push(piece.slice());
   }
 
-  #endLine(tail: Uint8Array): void {
+  /** The line that ends here; `null` when there is nothing in it to check. */
+  #endLine(tail: Uint8Array): Line | null {
     this.#line += 1;
     let bytes = tail;
     if (this.#carriedBytes > 0 && !this.#skipping) bytes = joined(this.#carried, tail, this.#carriedBytes);
@@ -148,14 +174,23 @@ export class JsonlScanner {
         null,
         `is longer than ${this.#maxLineBytes} bytes, the limit of one line`,
       );
-      return;
+      return null;
     }
     const skipped = start === 0 && hasBom(bytes) ? 3 : 0;
     const content = skipped === 0 ? bytes : bytes.subarray(skipped);
-    if (!isBlank(content)) this.#checkLine(content, start + skipped);
+    return isBlank(content) ? null : { content, offset: start + skipped };
   }
 
-  #checkLine(bytes: Uint8Array, offset: number): void {
+  #checkLine(line: Line): void {
+    if (this.#countItem()) this.#checkValue(this.#parse(line.content), line);
+  }
+
+  *#checkLongLine(line: Line): Steps<void> {
+    if (this.#countItem()) this.#checkValue(yield* this.#parseSteps(line.content), line);
+  }
+
+  /** False behind the last item that may be. */
+  #countItem(): boolean {
     const index = this.#items;
     if (index >= this.#maxItems) {
       this.#stopped = true;
@@ -164,12 +199,16 @@ export class JsonlScanner {
         null,
         `is request number ${index + 1}, and the limit of one file is ${this.#maxItems}`,
       );
-      return;
+      return false;
     }
     if (index === 0) this.#firstLine = this.#line;
     this.#items += 1;
-    const value = this.#parse(bytes);
+    return true;
+  }
+
+  #checkValue(value: unknown, { offset }: Line): void {
     if (value === REFUSED) return;
+    const index = this.#items - 1;
     const fault = isObject(value) ? (this.#options.judge?.(value) ?? null) : null;
     if (fault !== null) {
       this.#report(fault.code, fault.param, fault.message);
@@ -210,26 +249,58 @@ export class JsonlScanner {
       const excess = new JsonMeter(LINE_BOUNDS).push(bytes);
       if (excess !== null) return this.#refuseExcess(excess);
     }
-    let text: string;
-    try {
-      text = this.#decoder.decode(bytes);
-    } catch {
-      this.#report('invalid_utf8', null, 'is not valid UTF-8');
-      return REFUSED;
-    }
+    const text = this.#decode(bytes);
+    if (text === null) return REFUSED;
     let value: unknown;
     try {
       value = JSON.parse(text);
     } catch {
-      const { column, reason } = findJsonFault(text);
-      this.#report('invalid_json', null, `is not valid JSON: ${reason} (column ${column})`);
-      return REFUSED;
+      return this.#refuseText(text);
     }
     const members = countMembers(value, LIMITS.lineDepth);
     if (members === null) return this.#refuseExcess('depth');
     const repeated = findRepeatedKey(text, members);
-    if (repeated === null) return value;
-    this.#report('repeated_key', repeated, `${repeated} stands twice in one object`);
+    return repeated === null ? value : this.#refuseRepeated(repeated);
+  }
+
+  *#parseSteps(bytes: Uint8Array): Steps<unknown> {
+    const meter = new JsonMeter(LINE_BOUNDS);
+    for (let at = 0; at < bytes.length; at += STEP_BYTES) {
+      const excess = meter.push(bytes.subarray(at, at + STEP_BYTES));
+      if (excess !== null) return this.#refuseExcess(excess);
+      yield;
+    }
+    let parsed: ParsedJson;
+    try {
+      parsed = yield* parseJsonSteps(bytes);
+    } catch {
+      yield;
+      const text = this.#decode(bytes);
+      yield;
+      return text === null ? REFUSED : this.#refuseText(text);
+    }
+    if (parsed.members === meter.members) return parsed.value;
+    const repeated = yield* searchRepeatedKeySteps(this.#decode(bytes) ?? '');
+    return repeated === null ? parsed.value : this.#refuseRepeated(repeated);
+  }
+
+  #decode(bytes: Uint8Array): string | null {
+    try {
+      return this.#decoder.decode(bytes);
+    } catch {
+      this.#report('invalid_utf8', null, 'is not valid UTF-8');
+      return null;
+    }
+  }
+
+  #refuseText(text: string): typeof REFUSED {
+    const { column, reason } = findJsonFault(text);
+    this.#report('invalid_json', null, `is not valid JSON: ${reason} (column ${column})`);
+    return REFUSED;
+  }
+
+  #refuseRepeated(key: string): typeof REFUSED {
+    this.#report('repeated_key', key, `${key} stands twice in one object`);
     return REFUSED;
   }
 
@@ -249,6 +320,16 @@ export class JsonlScanner {
     }
   }
 }
+
+/** A line that is not blank. */
+interface Line {
+  readonly content: Uint8Array;
+  /** Of its first byte, from the start of the input. */
+  readonly offset: number;
+}
+
+/** Bad lines of one step. */
+const STEP_ERRORS = 250;
 
 const REFUSED = Symbol('refused');
 

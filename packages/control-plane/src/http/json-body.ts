@@ -7,9 +7,15 @@ import {
   findRepeatedKey,
   type JsonExcess,
   JsonMeter,
+  LONG_TEXT_BYTES,
+  type ParsedJson,
+  parseJsonSteps,
+  STEP_BYTES,
+  searchRepeatedKeySteps,
 } from '@batch-infer/contracts/jsonl';
 import type { FastifyRequest } from 'fastify';
 import { DomainError } from '../errors.js';
+import { inTurns } from '../ingest/in-turns.js';
 
 /** Levels that an inline item may nest, and what stands around it. */
 const BODY_DEPTH = LIMITS.lineDepth + 4;
@@ -19,11 +25,6 @@ const BOUNDS = {
   members: LIMITS.jsonMembers,
   objectMembers: LIMITS.jsonObjectMembers,
 };
-
-/** Bytes that are looked at before others get their turn. */
-const SLICE_BYTES = 256 * 1024;
-/** Smaller bodies are read in one turn. */
-const LARGE_BYTES = 256 * 1024;
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
@@ -39,8 +40,11 @@ const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 export function takeJsonBytes(request: FastifyRequest): Buffer {
   const bytes = bytesByRequest.get(request) ?? Buffer.from(JSON.stringify(request.body ?? null));
   bytesByRequest.delete(request);
-  return bytes.subarray(0, BOM.length).equals(BOM) ? bytes.subarray(BOM.length) : bytes;
+  return withoutBom(bytes);
 }
+
+const withoutBom = (bytes: Buffer): Buffer =>
+  bytes.subarray(0, BOM.length).equals(BOM) ? bytes.subarray(BOM.length) : bytes;
 
 /**
  * Reads a JSON body whole, held to its bounds while it comes in and before anything is built of it; an empty one is
@@ -48,32 +52,55 @@ export function takeJsonBytes(request: FastifyRequest): Buffer {
  * @throws DomainError `body_too_large`, `invalid_json`, `invalid_request` when the body breaks off or repeats a key
  */
 export async function readJsonBody(request: FastifyRequest, payload: IncomingMessage): Promise<unknown> {
-  const bytes = await readBytes(request, payload);
-  const large = bytes.length > LARGE_BYTES;
-  const turn = async (): Promise<void> => {
-    if (large) await nextTurn();
-  };
-  const text = decode(bytes);
-  if (text.trim() === '') return undefined;
-  await turn();
-  const value = parse(text);
-  await turn();
-  const members = countMembers(value, BODY_DEPTH);
-  await turn();
-  const repeated = members === null ? null : findRepeatedKey(text, members);
-  if (repeated !== null) {
-    throw new DomainError(
-      'invalid_request',
-      `${repeated} stands twice in one object. Readers do not agree on which of the two counts: send one.`,
-      { param: repeated },
-    );
-  }
-  await turn();
-  bytesByRequest.set(request, bytes);
+  const { bytes, members } = await readBytes(request, payload);
+  const value =
+    bytes.length > LONG_TEXT_BYTES ? await parseInTurns(withoutBom(bytes), members) : parseAtOnce(bytes);
+  if (value !== undefined) bytesByRequest.set(request, bytes);
   return value;
 }
 
-async function readBytes(request: FastifyRequest, payload: IncomingMessage): Promise<Buffer> {
+function parseAtOnce(bytes: Buffer): unknown {
+  const text = decode(bytes);
+  if (text.trim() === '') return undefined;
+  const value = parse(text);
+  const members = countMembers(value, BODY_DEPTH);
+  assertNoneRepeated(members === null ? null : findRepeatedKey(text, members));
+  return value;
+}
+
+/** @param members as many as the text has */
+async function parseInTurns(bytes: Buffer, members: number): Promise<unknown> {
+  let parsed: ParsedJson;
+  try {
+    parsed = await inTurns(parseJsonSteps(bytes));
+  } catch {
+    await nextTurn();
+    const text = decode(bytes);
+    await nextTurn();
+    if (text.trim() === '') return undefined;
+    await nextTurn();
+    throw notJson(text);
+  }
+  if (parsed.members === members) return parsed.value;
+  await nextTurn();
+  assertNoneRepeated(await inTurns(searchRepeatedKeySteps(decode(bytes))));
+  return parsed.value;
+}
+
+/** @throws DomainError `invalid_request` */
+function assertNoneRepeated(repeated: string | null): void {
+  if (repeated === null) return;
+  throw new DomainError(
+    'invalid_request',
+    `${repeated} stands twice in one object. Readers do not agree on which of the two counts: send one.`,
+    { param: repeated },
+  );
+}
+
+async function readBytes(
+  request: FastifyRequest,
+  payload: IncomingMessage,
+): Promise<{ bytes: Buffer; members: number }> {
   if (Number(request.headers['content-length']) > LIMITS.jsonBodyBytes) throw tooLarge();
   const meter = new JsonMeter(BOUNDS);
   const chunks: Buffer[] = [];
@@ -91,14 +118,14 @@ async function readBytes(request: FastifyRequest, payload: IncomingMessage): Pro
       cause,
     });
   }
-  return Buffer.concat(chunks);
+  return { bytes: Buffer.concat(chunks), members: meter.members };
 }
 
 /** @throws DomainError `invalid_json` */
 async function measure(meter: JsonMeter, chunk: Buffer): Promise<void> {
-  for (let at = 0; at < chunk.length; at += SLICE_BYTES) {
+  for (let at = 0; at < chunk.length; at += STEP_BYTES) {
     if (at > 0) await nextTurn();
-    const excess = meter.push(chunk.subarray(at, at + SLICE_BYTES));
+    const excess = meter.push(chunk.subarray(at, at + STEP_BYTES));
     if (excess !== null) throw new DomainError('invalid_json', EXCESS[excess]);
   }
 }
@@ -131,8 +158,12 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // The parser's own message quotes the text.
-    const { column, reason } = findJsonFault(text);
-    throw new DomainError('invalid_json', `The body is not valid JSON: ${reason} (character ${column}).`);
+    throw notJson(text);
   }
+}
+
+/** The parser's own message quotes the text. */
+function notJson(text: string): DomainError {
+  const { column, reason } = findJsonFault(text);
+  return new DomainError('invalid_json', `The body is not valid JSON: ${reason} (character ${column}).`);
 }

@@ -7,6 +7,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DomainError } from '../errors.js';
 import type { Blobs } from '../ports/blobs.js';
 import { BLOBS } from '../tokens.js';
+import { inTurns } from './in-turns.js';
 
 export interface ReceivedInput {
   readonly bytes: number;
@@ -43,9 +44,9 @@ export class Ingest {
     maxBytes?: number;
   }): Promise<ReceivedInput> {
     const { source, blobKey, scanner, maxBytes = LIMITS.fileBytes } = params;
-    const onChunk = (chunk: Buffer): void => scanner.push(chunk);
+    const onChunk = (chunk: Buffer): Promise<void> => inTurns(scanner.pushSteps(chunk));
     const received = await this.receiveBytes({ source, blobKey, maxBytes, what: 'file', onChunk });
-    return { ...received, scan: scanner.end() };
+    return { ...received, scan: await inTurns(scanner.endSteps()) };
   }
 
   /** The same, of bytes that nobody judges. `what`: how messages call it. */
@@ -54,7 +55,7 @@ export class Ingest {
     blobKey: string | null;
     maxBytes: number;
     what: 'file' | 'part';
-    onChunk?: (chunk: Buffer) => void;
+    onChunk?: (chunk: Buffer) => Promise<void>;
   }): Promise<{ bytes: number; sha256: string }> {
     const { source, blobKey, maxBytes, what, onChunk } = params;
     const hash = createHash('sha256');
@@ -64,7 +65,7 @@ export class Ingest {
         bytes += chunk.length;
         if (bytes > maxBytes) throw tooLarge(what, maxBytes);
         hash.update(chunk);
-        onChunk?.(chunk);
+        await onChunk?.(chunk);
         yield chunk;
       }
     }
@@ -90,13 +91,13 @@ export class Ingest {
       if (at > 0) await nextTurn();
       const slice = body.subarray(at, at + SLICE_BYTES);
       hash.update(slice);
-      scanner.push(slice);
+      await inTurns(scanner.pushSteps(slice));
     }
     if (blobKey !== null) await this.blobs.put({ key: blobKey, body });
     return {
       bytes: body.length,
       sha256: hash.digest('hex'),
-      scan: scanner.end(),
+      scan: await inTurns(scanner.endSteps()),
     };
   }
 }
