@@ -2,6 +2,7 @@ import { LIMITS } from '@batch-infer/contracts';
 import { type Dispatcher, Pool } from 'undici';
 import type { Clock } from '../clock.js';
 import { reasonOf } from '../logger.js';
+import { ArrivingAnswers, type Source } from './arriving-answers.js';
 import { parseRetryAfterMs } from './classify.js';
 import type { BrokenConnection, EngineAnswer, EngineReply } from './reply.js';
 
@@ -34,7 +35,11 @@ export interface EngineClientOptions {
   /** Connections at most: no less than the largest window. */
   readonly connections: number;
   readonly clock: Clock;
+  /** Bounds what arrives at once; one for all clients of the process. */
+  readonly arriving?: ArrivingAnswers;
 }
+
+const ARRIVING = new ArrivingAnswers();
 
 /** What an engine is reached through. */
 export type EngineConnection = Pick<EngineClient, 'post' | 'get' | 'close'>;
@@ -45,9 +50,11 @@ export class EngineClient {
   readonly #basePath: string;
   readonly #headers: readonly string[];
   readonly #clock: Clock;
+  readonly #arriving: ArrivingAnswers;
 
   constructor(options: EngineClientOptions) {
     const url = new URL(options.url);
+    this.#arriving = options.arriving ?? ARRIVING;
     this.#basePath = url.pathname.replace(/\/+$/, '');
     this.#clock = options.clock;
     this.#pool = new Pool(url.origin, {
@@ -68,7 +75,7 @@ export class EngineClient {
   }
 
   post(request: EngineRequest): EngineCall {
-    const handler = new ReplyHandler(this.#clock, request.timeoutMs);
+    const handler = new ReplyHandler(this.#clock, request.timeoutMs, this.#arriving);
     const headers = [...this.#headers, 'x-request-id', request.requestId];
     const path = this.#basePath + request.path;
     this.#pool.dispatch({ method: 'POST', path, headers, body: request.body }, handler);
@@ -77,7 +84,7 @@ export class EngineClient {
 
   /** A small GET: metrics, health, properties. */
   get(path: string, timeoutMs: number): Promise<EngineReply> {
-    const handler = new ReplyHandler(this.#clock, timeoutMs);
+    const handler = new ReplyHandler(this.#clock, timeoutMs, this.#arriving);
     this.#pool.dispatch({ method: 'GET', path: this.#basePath + path, headers: [...this.#headers] }, handler);
     return handler.reply;
   }
@@ -87,12 +94,13 @@ export class EngineClient {
   }
 }
 
-class ReplyHandler implements Dispatcher.DispatchHandler {
+class ReplyHandler implements Dispatcher.DispatchHandler, Source {
   readonly reply: Promise<EngineReply>;
   readonly #clock: Clock;
   readonly #startedAtMs: number;
   readonly #cancelTimer: () => void;
   readonly #chunks: Buffer[] = [];
+  readonly #arriving: ArrivingAnswers;
   #resolve: (reply: EngineReply) => void = () => {};
   #controller: Dispatcher.DispatchController | null = null;
   #ended = false;
@@ -101,8 +109,9 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   #retryAfterMs: number | null = null;
   #about: Pick<EngineAnswer, 'contentType' | 'encoding' | 'location'> = {};
 
-  constructor(clock: Clock, timeoutMs: number) {
+  constructor(clock: Clock, timeoutMs: number, arriving: ArrivingAnswers) {
     this.#clock = clock;
+    this.#arriving = arriving;
     this.#startedAtMs = clock.nowMs();
     this.reply = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -142,7 +151,25 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#bytes += chunk.length;
     if (this.#bytes > LIMITS.answerBytes) this.end('too_large');
-    else this.#chunks.push(chunk);
+    else this.#keep(chunk);
+  }
+
+  #keep(chunk: Buffer): void {
+    // What still comes behind the end is nobody's.
+    if (this.#ended) return;
+    this.#chunks.push(chunk);
+    this.#arriving.add(this, chunk.length);
+  }
+
+  pause(): void {
+    this.#controller?.pause();
+  }
+
+  resume(): void {
+    // undici reads on at once, and must not from inside the end of another answer.
+    queueMicrotask(() => {
+      if (!this.#ended) this.#controller?.resume();
+    });
   }
 
   onResponseEnd(): void {
@@ -179,6 +206,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
     if (this.#ended) return;
     this.#ended = true;
     this.#cancelTimer();
+    this.#arriving.end(this);
     this.#resolve(reply);
   }
 }

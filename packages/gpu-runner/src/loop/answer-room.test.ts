@@ -21,9 +21,9 @@ test('small answers are bounded by nothing but the window', () => {
 });
 
 test('large answers go out as many at once as there is room for, and one always', () => {
-  expect(sentAtOnce(sized(MEBIBYTE))).toBe(256);
+  expect(sentAtOnce(sized(MEBIBYTE))).toBe(128);
   expect(sentAtOnce(sized(140 * MEBIBYTE))).toBe(1);
-  expect(sentAtOnce(sized(MEBIBYTE), [], 200 * MEBIBYTE)).toBe(56);
+  expect(sentAtOnce(sized(MEBIBYTE), [], 72 * MEBIBYTE)).toBe(56);
 });
 
 test('what is not settled holds everything back once it fills the room', () => {
@@ -31,7 +31,7 @@ test('what is not settled holds everything back once it fills the room', () => {
 });
 
 test('others count, and a kind that had none in flight is not kept out by them', () => {
-  const large = sized(100 * MEBIBYTE);
+  const large = sized(50 * MEBIBYTE);
   expect(sentAtOnce(large)).toBe(2);
   expect(sentAtOnce(sized(100 * MEBIBYTE), [large])).toBe(1);
 });

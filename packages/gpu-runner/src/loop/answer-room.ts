@@ -1,5 +1,5 @@
 /** What answers may take in memory: those that are expected of requests in flight, and those that are not settled yet. */
-const ROOM_BYTES = 256 * 1024 * 1024;
+const ROOM_BYTES = 128 * 1024 * 1024;
 /** How much of the largest answer seen is still expected after each further one. */
 const REMEMBERED = 0.98;
 
