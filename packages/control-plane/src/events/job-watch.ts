@@ -37,6 +37,13 @@ export class JobWatch {
     return this.#draining;
   }
 
+  /** Watchers that are open. */
+  get size(): number {
+    let size = 0;
+    for (const watchers of this.#watchers.values()) size += watchers.size;
+    return size;
+  }
+
   open(jobId: string): JobWatcher {
     const watcher = new Watcher(() => {
       const others = this.#watchers.get(jobId);

@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { JobWatch } from '../events/job-watch.js';
 import { Files } from '../files/files.js';
 import { Retention } from '../files/retention.js';
 import { Uploads } from '../files/uploads.js';
@@ -28,6 +29,7 @@ const SERVICES = [
   JobPlans,
   JobTries,
   JobViews,
+  JobWatch,
   Jobs,
   OutputFiles,
   Planner,

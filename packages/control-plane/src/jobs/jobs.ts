@@ -43,12 +43,13 @@ export class Jobs {
     @Inject(BLOBS) blobs: Blobs,
     @Inject(CLOCK) clock: Clock,
     @Inject(SIGNALS) signals: Signals,
+    @Inject(JobWatch) watch: JobWatch,
   ) {
     this.#ledger = ledger;
     this.#blobs = blobs;
     this.#clock = clock;
     this.#signals = signals;
-    this.#watch = new JobWatch(signals);
+    this.#watch = watch;
   }
 
   /** @throws DomainError `not_found` */

@@ -1,6 +1,7 @@
 import OpenAI from 'openai';
 import OpenAI6 from 'openai-6';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { JobWatch } from '../../events/job-watch.js';
 import { broken, refused } from '../api-conformance.js';
 import { good, openSyncWorld, type SyncWorld } from '../sync/sync-fixture.js';
 
@@ -335,10 +336,10 @@ it('can be deleted by who has read its answer, though its job is not over yet', 
   world.say = () => good(RESPONSE);
   await expect.poll(() => statusOf(id)).toBe('completed');
   expect(await world.jobOf(jobIdOf(id))).toMatchObject({ phase: 'finalizing' });
-  const { signals } = world.api;
-  const others = signals.listenerCount('job-changed');
+  const watch = world.api.app.get(JobWatch, { strict: false });
+  const others = watch.size;
   const deleting = ask('DELETE', id);
-  await expect.poll(() => signals.listenerCount('job-changed')).toBeGreaterThan(others);
+  await expect.poll(() => watch.size).toBeGreaterThan(others);
   resolve();
   expect((await deleting).status).toBe(200);
 });
