@@ -203,12 +203,13 @@ class StepParser {
         continue;
       }
       depth += NESTING[byte] ?? 0;
-      at += 1;
+      const behind = at + 1;
+      at = skipSpace(bytes, behind);
       if (byte !== COMMA || depth !== 0) continue;
-      valueStart = at;
-      if (at - runStart <= this.#stepBytes) continue;
-      this.#takeRun(runStart, at - 1, container);
-      runStart = at;
+      valueStart = behind;
+      if (behind - runStart <= this.#stepBytes) continue;
+      this.#takeRun(runStart, behind - 1, container);
+      runStart = behind;
       yield;
     }
     // Nothing at all is an empty array or object; nothing behind a comma is a fault.
