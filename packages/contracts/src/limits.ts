@@ -33,8 +33,9 @@ export const LIMITS = {
   idChars: 256,
   /** Characters of a duration such as `"24h"`. */
   durationChars: 32,
-  /** Keys of a job's `defaults`, and bytes of them as JSON: they go along with each of its requests. */
+  /** Keys, values in all and bytes as JSON of a job's `defaults`: they go along with each of its requests. */
   defaultsKeys: 1_000,
+  defaultsValues: 20_000,
   defaultsBytes: 1024 * 1024,
   /** Characters of a model name. */
   modelChars: 256,

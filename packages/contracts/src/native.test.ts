@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createJobRequest } from './native.js';
+import { LIMITS } from './limits.js';
+import { createJobRequest, jobDefaults } from './native.js';
 
 const issues = (body: unknown) =>
   createJobRequest.safeParse(body).error?.issues.map((issue) => issue.message) ?? [];
@@ -27,5 +28,17 @@ describe('POST /v1/jobs', () => {
   it('takes at most 16 metadata pairs', () => {
     const metadata = Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v']));
     expect(issues({ input: {}, metadata })).toEqual(['must have at most 16 pairs']);
+  });
+});
+
+describe('the defaults of a job', () => {
+  const judge = (defaults: object) => jobDefaults.safeParse(defaults);
+
+  it('hold so many values at most, however deep they lie', () => {
+    const some = Array.from({ length: LIMITS.defaultsValues - 2 }, () => 1);
+    expect(judge({ a: { b: some } }).success).toBe(true);
+    expect(judge({ a: { b: [...some, 1] } }).error?.issues).toMatchObject([
+      { message: `must have at most ${LIMITS.defaultsValues} values` },
+    ]);
   });
 });

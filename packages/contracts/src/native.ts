@@ -38,10 +38,28 @@ export const metadata = z
 
 const encoder = new TextEncoder();
 
+/** Whether a JSON value holds at most so many values, those inside of others included. */
+function holdsAtMost(limit: number, value: unknown): boolean {
+  const open: unknown[] = [value];
+  let count = 0;
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (typeof next !== 'object' || next === null) continue;
+    const inner = Object.values(next);
+    count += inner.length;
+    if (count > limit) return false;
+    for (const each of inner) open.push(each);
+  }
+  return true;
+}
+
 /** A job's `defaults`. */
 export const jobDefaults = jsonObject
   .refine((members) => Object.keys(members).length <= LIMITS.defaultsKeys, {
     error: `must have at most ${LIMITS.defaultsKeys} keys`,
+    abort: true,
+  })
+  .refine((members) => holdsAtMost(LIMITS.defaultsValues, members), {
+    error: `must have at most ${LIMITS.defaultsValues} values`,
     abort: true,
   })
   .refine((members) => encoder.encode(JSON.stringify(members)).length <= LIMITS.defaultsBytes, {

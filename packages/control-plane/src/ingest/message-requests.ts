@@ -2,14 +2,18 @@ import type { Readable } from 'node:stream';
 import { type InputError, LIMITS } from '@batch-infer/contracts';
 import { MESSAGE_CUSTOM_ID } from '@batch-infer/contracts/anthropic';
 import {
+  allSteps,
   findJsonFault,
   JsonMeter,
   type LineFault,
   type ScanOptions,
   type ScanResult,
+  STEP_BYTES,
+  type Steps,
 } from '@batch-infer/contracts/jsonl';
 import { DomainError } from '../errors.js';
 import { ArrayCutter } from './array-cutter.js';
+import { inTurns } from './in-turns.js';
 import { JsonSyntaxError, jsonMembers } from './json-value-scanner.js';
 
 export const MESSAGES_ENDPOINT = '/v1/messages';
@@ -34,11 +38,13 @@ export class MessageRequests {
   /** Faults of the body as a whole. */
   readonly #bodyErrors: InputError[] = [];
   #lines: Buffer[] = [];
+  /** Requests of the last chunk; `null`: longer than one may be. */
+  readonly #cutOut: { readonly index: number; readonly bytes: Buffer | null }[] = [];
   readonly #cutter = new ArrayCutter({
     key: 'requests',
     maxElementBytes: LIMITS.lineBytes - LINE_ROOM,
     handlers: {
-      element: (index, bytes) => this.#take(index, bytes),
+      element: (index, bytes) => this.#cutOut.push({ index, bytes }),
       otherKey: (key) => this.#refuseKey(key),
       notAnArray: () => this.#bodyError('invalid_parameter', 'requests', 'requests must be an array'),
     },
@@ -66,6 +72,7 @@ export class MessageRequests {
       bytes += chunk.length;
       if (bytes > this.#maxBytes) throw messageBatchTooLarge();
       this.#cut(() => this.#cutter.push(chunk));
+      for (const { index, bytes: request } of this.#cutOut.splice(0)) await this.#take(index, request);
       if (this.#lines.length === 0) continue;
       yield Buffer.concat(this.#lines);
       this.#lines = [];
@@ -103,9 +110,9 @@ export class MessageRequests {
   }
 
   /** @throws DomainError `invalid_file` behind the last request that may be: the rest is not looked at */
-  #take(index: number, bytes: Buffer | null): void {
+  async #take(index: number, bytes: Buffer | null): Promise<void> {
     if (index >= LIMITS.messageBatchItems) throw tooManyRequests();
-    const line = bytes === null ? tooLong : toLine(bytes);
+    const line = bytes === null ? tooLong : await toLine(bytes);
     if (Buffer.isBuffer(line)) {
       this.#lines.push(line);
       return;
@@ -160,9 +167,22 @@ export const messageBatchTooLarge = (): DomainError =>
     `The body is larger than ${LIMITS.messageBatchBytes} bytes, the limit of one message batch. Split it.`,
   );
 
-/** One request as a line; bytes of values stay as they came, but for line breaks between them. */
-function toLine(request: Buffer): Buffer | LineFault {
-  if (request.length > LARGE_BYTES && new JsonMeter(BOUNDS).push(request) !== null) return tooMuch;
+function* isWithinBounds(request: Buffer): Steps<boolean> {
+  const meter = new JsonMeter(BOUNDS);
+  for (let at = 0; at < request.length; at += STEP_BYTES) {
+    if (meter.push(request.subarray(at, at + STEP_BYTES)) !== null) return false;
+    yield;
+  }
+  return true;
+}
+
+/** One request as a line; a large one lets others have their turn meanwhile. */
+const toLine = (request: Buffer): Promise<Buffer | LineFault> | Buffer | LineFault =>
+  request.length > LARGE_BYTES ? inTurns(lineSteps(request)) : allSteps(lineSteps(request));
+
+/** Bytes of values stay as they came, but for line breaks between them. */
+function* lineSteps(request: Buffer): Steps<Buffer | LineFault> {
+  if (request.length > LARGE_BYTES && !(yield* isWithinBounds(request))) return tooMuch;
   const members = jsonMembers(request);
   if (members === null) return brokenRequest(request);
   const parts: string[] = [];
@@ -189,8 +209,10 @@ function toLine(request: Buffer): Buffer | LineFault {
   if (params !== null) pieces.push(Buffer.from(customId === null ? '"body":' : ',"body":'), params);
   const line = Buffer.concat([Buffer.from('{'), ...pieces, Buffer.from('}\n')]);
   // Strings hold no line breaks: they were refused. Those that are left are white space.
-  for (let at = 0; at < line.length - 1; at += 1)
+  for (let at = 0; at < line.length - 1; at += 1) {
     if (line[at] === 0x0a || line[at] === 0x0d) line[at] = SPACE;
+    if (at % STEP_BYTES === STEP_BYTES - 1) yield;
+  }
   return line;
 }
 
