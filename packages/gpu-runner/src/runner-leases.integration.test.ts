@@ -75,6 +75,9 @@ describe('the end of a lease', () => {
     const engine = await sim();
     const server = await controlPlane();
     server.loseSettleAnswers = 2;
+    // A renewal would tell as well that the shard is over, and the settle would not be repeated any more.
+    server.leaseMs = 120_000;
+    server.renewIntervalMs = 60_000;
     const jobId = server.addJob({ lines: chatLines(100) });
     await runner({ server: server.url, engineUrl: [engine.url] });
     await until(() => server.ended(jobId) === 100 && server.leased(jobId) === 0, 'all items ended');

@@ -25,7 +25,7 @@ export const command: CommandDefinition = {
     { name: '[id]', description: 'the key to revoke or rotate' },
   ],
   description:
-    'Make, list, revoke and rotate API keys: through the server with the key of an administrator, or without a server in its data (--data, --database-url), which is how the first key is made. `hash` makes a random key for a file of keys (--api-keys-file): its row on stdout, the key on stderr.',
+    'Make, list, revoke and rotate API keys: through the server with the key of an administrator, or without a server in its data (--data, --database-url), which is how the first key is made. `hash` makes a random key for the file of batch-infer serve --api-keys-file: its row on stdout, the key on stderr.',
   options: [
     { flag: 'name', value: 'NAME', description: 'what the key is for' },
     {
@@ -109,7 +109,7 @@ async function create(keys: Keys, request: CreateApiKeyRequest, talk: Talk): Pro
 
 /** The row is what a file takes; the key is shown whatever is asked for, since it is stored nowhere. */
 async function showRow({ row, key }: NewFileKey, talk: Talk): Promise<void> {
-  talk.say('put the row into the file of --api-keys-file; the key is shown only now:');
+  talk.say('put the row into the file of batch-infer serve --api-keys-file; the key is shown only now:');
   talk.io.writeError(`${key}\n`);
   await talk.io.writeOut(jsonLine(row));
 }
