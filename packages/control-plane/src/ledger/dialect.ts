@@ -145,8 +145,10 @@ function cachingStatements(connection: BetterSqlite.Database): {
       const known = statements.get(text);
       if (known !== undefined) return known;
       if (text === 'rollback') return rollbackOf(connection);
-      if (text === 'commit') return commitOf(connection);
-      const statement = connection.prepare(text === 'begin' ? 'begin immediate' : text);
+      const statement =
+        text === 'commit'
+          ? commitOf(connection)
+          : connection.prepare(text === 'begin' ? 'begin immediate' : text);
       if (statements.size >= CACHED_STATEMENTS) statements.delete(statements.keys().next().value ?? '');
       statements.set(text, statement);
       return statement;
