@@ -1,3 +1,5 @@
+import { skipSpace, stringEnd } from './jsonl/json-walk.js';
+
 /**
  * The members of a JSON object as they stand in its text: names decoded, values untouched. For values that must go on as
  * they came, digit for digit and escape for escape.
@@ -10,7 +12,7 @@ export function rawMembers(text: string): Map<string, string> {
   if (text[at] !== '{') throw new SyntaxError('not a JSON object');
   at = skipSpace(text, at + 1);
   while (text[at] !== '}') {
-    const nameEnd = stringEnd(text, at);
+    const nameEnd = closedStringEnd(text, at);
     const name: unknown = JSON.parse(text.slice(at, nameEnd));
     at = skipSpace(text, nameEnd);
     if (typeof name !== 'string' || text[at] !== ':') throw new SyntaxError('a member without a value');
@@ -24,39 +26,21 @@ export function rawMembers(text: string): Map<string, string> {
   return members;
 }
 
-function skipSpace(text: string, from: number): number {
-  let at = from;
-  while (text[at] === ' ' || text[at] === '\t' || text[at] === '\n' || text[at] === '\r') at += 1;
-  return at;
-}
-
-/** Behind the closing quotation mark of a string that starts here. */
-function stringEnd(text: string, start: number): number {
-  if (text[start] !== '"') throw new SyntaxError('a string was expected');
-  let quote = start;
-  do {
-    quote = text.indexOf('"', quote + 1);
-    if (quote === -1) throw new SyntaxError('a string without an end');
-  } while (isEscaped(text, quote));
-  return quote + 1;
-}
-
-/** An odd number of backslashes stands before it. */
-function isEscaped(text: string, at: number): boolean {
-  let backslashes = 0;
-  while (text[at - 1 - backslashes] === '\\') backslashes += 1;
-  return backslashes % 2 === 1;
+function closedStringEnd(text: string, start: number): number {
+  const end = text[start] === '"' ? stringEnd(text, start) : -1;
+  if (end === -1) throw new SyntaxError('a whole string was expected');
+  return end;
 }
 
 function valueEnd(text: string, start: number): number {
   const first = text[start];
-  if (first === '"') return stringEnd(text, start);
+  if (first === '"') return closedStringEnd(text, start);
   if (first !== '{' && first !== '[') return scalarEnd(text, start);
   const structure = /["{}[\]]/g;
   let depth = 0;
   structure.lastIndex = start;
   for (let found = structure.exec(text); found !== null; found = structure.exec(text)) {
-    if (found[0] === '"') structure.lastIndex = stringEnd(text, found.index);
+    if (found[0] === '"') structure.lastIndex = closedStringEnd(text, found.index);
     else depth += found[0] === '{' || found[0] === '[' ? 1 : -1;
     if (depth === 0) return structure.lastIndex;
   }

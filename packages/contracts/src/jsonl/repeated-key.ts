@@ -1,3 +1,4 @@
+import { skipSpace, stringEnd } from './json-walk.js';
 import { allSteps, type Steps } from './steps.js';
 
 /**
@@ -6,10 +7,11 @@ import { allSteps, type Steps } from './steps.js';
  *
  * @param text what `value` was parsed from
  * @param members how many members all objects of `value` have
+ * @param keys how many keys stand in the text, where that is known already
  */
-export function findRepeatedKey(text: string, members: number): string | null {
+export function findRepeatedKey(text: string, members: number, keys = countKeys(text)): string | null {
   // A parser drops one of two: counting tells so at a fraction of the cost of looking at each key.
-  return countKeys(text) === members ? null : allSteps(searchRepeatedKeySteps(text));
+  return keys === members ? null : allSteps(searchRepeatedKeySteps(text));
 }
 
 /**
@@ -48,7 +50,10 @@ const COLON = 0x3a;
 function countKeys(text: string): number {
   let keys = 0;
   for (let at = text.indexOf('"'); at !== -1; at = text.indexOf('"', at)) {
-    at = skipSpace(text, stringEnd(text, at));
+    const end = stringEnd(text, at);
+    // Not in a text that is JSON.
+    if (end === -1) return keys;
+    at = skipSpace(text, end);
     if (text.charCodeAt(at) === COLON) keys += 1;
   }
   return keys;
@@ -82,25 +87,4 @@ export function* searchRepeatedKeySteps(text: string): Steps<string | null> {
     stringStart = -1;
   }
   return null;
-}
-
-/** Behind the closing quote of the string that opens at `start`; the text is known to be JSON. */
-function stringEnd(text: string, start: number): number {
-  let quote = start;
-  for (;;) {
-    quote = text.indexOf('"', quote + 1);
-    if (quote === -1) return text.length;
-    let before = quote - 1;
-    while (text.charCodeAt(before) === BACKSLASH) before -= 1;
-    if ((quote - before) % 2 === 1) return quote + 1;
-  }
-}
-
-function skipSpace(text: string, from: number): number {
-  let at = from;
-  for (;;) {
-    const code = text.charCodeAt(at);
-    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return at;
-    at += 1;
-  }
 }

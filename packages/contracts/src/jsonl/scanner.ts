@@ -245,10 +245,9 @@ export class JsonlScanner {
   }
 
   #parse(bytes: Uint8Array): unknown {
-    if (bytes.length > LONG_LINE_BYTES) {
-      const excess = new JsonMeter(LINE_BOUNDS).push(bytes);
-      if (excess !== null) return this.#refuseExcess(excess);
-    }
+    const meter = bytes.length > LONG_LINE_BYTES ? new JsonMeter(LINE_BOUNDS) : null;
+    const excess = meter?.push(bytes) ?? null;
+    if (excess !== null) return this.#refuseExcess(excess);
     const text = this.#decode(bytes);
     if (text === null) return REFUSED;
     let value: unknown;
@@ -259,7 +258,7 @@ export class JsonlScanner {
     }
     const members = countMembers(value, LIMITS.lineDepth);
     if (members === null) return this.#refuseExcess('depth');
-    const repeated = findRepeatedKey(text, members);
+    const repeated = findRepeatedKey(text, members, meter?.members);
     return repeated === null ? value : this.#refuseRepeated(repeated);
   }
 

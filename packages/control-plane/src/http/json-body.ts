@@ -54,17 +54,20 @@ const withoutBom = (bytes: Buffer): Buffer =>
 export async function readJsonBody(request: FastifyRequest, payload: IncomingMessage): Promise<unknown> {
   const { bytes, members } = await readBytes(request, payload);
   const value =
-    bytes.length > LONG_TEXT_BYTES ? await parseInTurns(withoutBom(bytes), members) : parseAtOnce(bytes);
+    bytes.length > LONG_TEXT_BYTES
+      ? await parseInTurns(withoutBom(bytes), members)
+      : parseAtOnce(bytes, members);
   if (value !== undefined) bytesByRequest.set(request, bytes);
   return value;
 }
 
-function parseAtOnce(bytes: Buffer): unknown {
+/** @param keys as many as stand in the text */
+function parseAtOnce(bytes: Buffer, keys: number): unknown {
   const text = decode(bytes);
   if (text.trim() === '') return undefined;
   const value = parse(text);
   const members = countMembers(value, BODY_DEPTH);
-  assertNoneRepeated(members === null ? null : findRepeatedKey(text, members));
+  assertNoneRepeated(members === null ? null : findRepeatedKey(text, members, keys));
   return value;
 }
 
