@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { forgetOldest } from '../forget-oldest.js';
 import { type AccessLedger, type ApiKeyRecord, isActive } from '../ports/access.js';
 import type { Clock } from '../ports/clock.js';
 import { hashOf, parseApiKey } from './key-format.js';
@@ -70,10 +71,7 @@ export class KeyRing {
     this.#keys.set(id, { key, readAtMs: this.#clock.nowMs() });
     // What failed is asked again by the next request.
     key.catch(() => this.#keys.delete(id));
-    for (const oldest of this.#keys.keys()) {
-      if (this.#keys.size <= CACHED_KEYS) break;
-      this.#keys.delete(oldest);
-    }
+    forgetOldest(this.#keys, CACHED_KEYS);
     return key;
   }
 

@@ -1,6 +1,7 @@
 import type { ClaimRequest, ClaimResponse } from '@batch-infer/contracts/runner-protocol';
 import { Inject, Injectable } from '@nestjs/common';
 import type { ControlPlaneConfig } from '../config.js';
+import { forgetOldest } from '../forget-oldest.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
 import { StoreUnavailableError } from '../ports/outage.js';
@@ -91,10 +92,7 @@ export class ClaimShard {
     const failures = (this.#failed.get(shardId) ?? 0) + 1;
     this.#failed.delete(shardId);
     this.#failed.set(shardId, failures);
-    for (const oldest of this.#failed.keys()) {
-      if (this.#failed.size <= REMEMBERED_FAILURES) break;
-      this.#failed.delete(oldest);
-    }
+    forgetOldest(this.#failed, REMEMBERED_FAILURES);
     this.#logger.error({ err: error, shard: shardId, failures }, 'a shard cannot be claimed');
     this.#metrics.claims.inc({ outcome: 'failed' });
     return failures < FAILURES_BEFORE_REFUSED ? null : { outcome: 'refused', reason: 'stale' };

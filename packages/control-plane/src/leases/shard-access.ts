@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { forgetOldest } from '../forget-oldest.js';
 import type { Ledger } from '../ports/ledger.js';
 import { LEDGER } from '../tokens.js';
 
@@ -29,10 +30,7 @@ export class ShardAccess {
     const shard = await this.#ledger.getShard({ shardId });
     if (shard === null) return null;
     this.#projects.set(shardId, shard.projectId);
-    for (const oldest of this.#projects.keys()) {
-      if (this.#projects.size <= REMEMBERED_SHARDS) break;
-      this.#projects.delete(oldest);
-    }
+    forgetOldest(this.#projects, REMEMBERED_SHARDS);
     return shard.projectId;
   }
 }

@@ -1,3 +1,5 @@
+import { forgetOldest } from '../forget-oldest.js';
+
 /** Calls at once: in all, of one project, to one host. */
 const PARALLEL = 16;
 const PER_PROJECT = 4;
@@ -59,10 +61,7 @@ export class DeliveryPool {
       times,
       untilMs: nowMs + Math.min(LAST_REST_MS, FIRST_REST_MS * 2 ** (times - 1)),
     });
-    for (const oldest of this.#rests.keys()) {
-      if (this.#rests.size <= REMEMBERED_HOSTS) break;
-      this.#rests.delete(oldest);
-    }
+    forgetOldest(this.#rests, REMEMBERED_HOSTS);
   }
 
   /** @param call.run never rejects */
