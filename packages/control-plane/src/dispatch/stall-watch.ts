@@ -66,8 +66,8 @@ export class StallWatch {
     const nowMs = this.#clock.nowMs();
     const seen = await this.#ledger.listRunners({ seenAfterMs: nowMs - RUNNER_SEEN_MS });
     const runners = seen.map(({ report }) => report);
-    const models = [...servedModels(runners, SHOWN_MODELS)];
-    const backlog = await this.#ledger.backlog({ models, others: OTHER_MODELS });
+    const served = servedModels(runners, SHOWN_MODELS);
+    const backlog = await this.#ledger.backlog({ models: [...served], others: OTHER_MODELS });
     const silent = await this.#ledger.listSilent({
       sinceMs: nowMs - SILENT_MS,
       perProject: PER_PROJECT,
@@ -76,7 +76,7 @@ export class StallWatch {
     const busyModels = busyModelsOf(backlog);
     const waiting = await this.#views.waitingReasons(silent, { runners: seen, busyModels });
     await this.#count(waiting, nowMs);
-    this.#countRunners(runners, waiting);
+    this.#countRunners(runners, served, waiting);
     this.#tellStalls(waiting, nowMs);
   }
 
@@ -103,10 +103,13 @@ export class StallWatch {
     }
   }
 
-  #countRunners(runners: readonly RunnerReport[], waiting: readonly { job: JobRecord }[]): void {
+  #countRunners(
+    runners: readonly RunnerReport[],
+    served: ReadonlySet<string>,
+    waiting: readonly { job: JobRecord }[],
+  ): void {
     const { modelRunners } = this.#metrics;
     modelRunners.reset();
-    const served = servedModels(runners, SHOWN_MODELS);
     for (const model of served)
       modelRunners.set({ model }, runners.filter(({ models }) => models.includes(model)).length);
     const unserved = new Set(

@@ -1,5 +1,6 @@
 import { type JobState, newId, terminalState } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
+import { JobSlots } from '../jobs/job-slots.js';
 import { JobTries } from '../jobs/job-tries.js';
 import type { Clock } from '../ports/clock.js';
 import type { Ledger } from '../ports/ledger.js';
@@ -10,8 +11,6 @@ import { OutputFiles } from './output-files.js';
 
 /** How long a claim holds; it is renewed every third of it. */
 const CLAIM_MS = 15_000;
-/** Jobs that one process brings to their end at once, small and large ones apart: nobody waits behind a huge one. */
-const PARALLEL_JOBS = 4;
 const LISTED_JOBS = 16;
 
 /** The job is not ours to end any more. */
@@ -32,8 +31,7 @@ export class Finalizer {
   readonly #signals: Signals;
   readonly #tries: JobTries;
   readonly #owner = newId('run');
-  /** Jobs that this process works on, and whether they are small. */
-  readonly #active = new Map<string, boolean>();
+  readonly #slots = new JobSlots();
 
   constructor(
     @Inject(LEDGER) ledger: Ledger,
@@ -69,21 +67,16 @@ export class Finalizer {
   async begin(): Promise<Promise<boolean>[]> {
     const begun: Promise<boolean>[] = [];
     for (const small of [true, false]) {
-      if (!this.#hasRoom(small)) continue;
+      if (!this.#slots.hasRoom(small)) continue;
       const due = { small, limit: LISTED_JOBS, nowMs: this.#clock.nowMs() };
       for (const id of await this.#ledger.listFinalizing(due)) begun.push(...(await this.#beginOne(id)));
     }
     return begun;
   }
 
-  #hasRoom(small: boolean): boolean {
-    const taken = [...this.#active.values()].filter((isSmall) => isSmall === small).length;
-    return taken < PARALLEL_JOBS;
-  }
-
   async #beginOne(jobId: string): Promise<Promise<boolean>[]> {
     // A signal about a job that is being ended already says nothing new.
-    if (this.#active.has(jobId) || !(this.#hasRoom(true) || this.#hasRoom(false))) return [];
+    if (this.#slots.has(jobId) || !(this.#slots.hasRoom(true) || this.#slots.hasRoom(false))) return [];
     const nowMs = this.#clock.nowMs();
     const job = await this.#ledger.claimFinalization({
       jobId,
@@ -91,14 +84,13 @@ export class Finalizer {
       claimMs: CLAIM_MS,
       nowMs,
     });
-    if (job === null || this.#active.has(job.id)) return [];
-    const small = isSmallJob(job);
-    if (!this.#hasRoom(small)) {
+    if (job === null || this.#slots.has(job.id)) return [];
+    if (!this.#slots.hasRoom(isSmallJob(job))) {
       await this.#ledger.abandonFinalization({ jobId, owner: this.#owner });
       return [];
     }
-    this.#active.set(job.id, small);
-    return [this.#end(job).finally(() => this.#active.delete(job.id))];
+    this.#slots.take(job);
+    return [this.#end(job).finally(() => this.#slots.free(job.id))];
   }
 
   async #end(job: JobRecord): Promise<boolean> {

@@ -8,7 +8,7 @@ const TAIL_BYTES = 12;
 
 /** Where the ids of an ordinal stand. */
 type Entry = readonly [ordinal: number, offset: number, bytes: number];
-type IndexedId = readonly [index: number, customId: string];
+export type IndexedId = readonly [index: number, customId: string];
 
 /**
  * The `custom_id`s of a job's never-run items, which stand nowhere else once the input was deleted: one JSON array an

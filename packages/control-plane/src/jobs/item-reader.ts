@@ -1,6 +1,6 @@
 import type { ItemStatus } from '@batch-infer/contracts';
 import { Inject, Injectable } from '@nestjs/common';
-import { openIdTable } from '../finalize/id-table.js';
+import { type IndexedId, openIdTable } from '../finalize/id-table.js';
 import { openIndices } from '../plan/positions.js';
 import type { Blobs } from '../ports/blobs.js';
 import type { Clock } from '../ports/clock.js';
@@ -30,8 +30,6 @@ interface ReadParams {
   /** Is told the ids of never-run items, an ordinal at a time. */
   readonly onNeverRun?: (ordinal: number, ids: readonly IndexedId[]) => Promise<void>;
 }
-
-type IndexedId = readonly [index: number, customId: string];
 
 interface Load {
   readonly ordinal: number;

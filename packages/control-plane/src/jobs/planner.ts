@@ -9,6 +9,7 @@ import type { Ledger } from '../ports/ledger.js';
 import { isSmallJob, type JobRecord } from '../ports/records.js';
 import type { Signals } from '../ports/signals.js';
 import { CLOCK, LEDGER, SIGNALS } from '../tokens.js';
+import { JobSlots } from './job-slots.js';
 import { JobTries } from './job-tries.js';
 import { judge, modelsOf, shardsOf } from './judge.js';
 
@@ -17,8 +18,6 @@ const LEFT_BEHIND_MS = 2_000;
 const LISTED_JOBS = 32;
 /** How long a claim on the making of a plan holds; it is renewed every third of it. */
 const CLAIM_MS = 15_000;
-/** Jobs that one process plans at once, small and large ones apart: nobody waits behind large ones. */
-const PARALLEL_JOBS = 4;
 /** Orders that one process looks for at once: each takes up to some hundred megabytes. */
 const PARALLEL_PLANS = 2;
 
@@ -37,8 +36,7 @@ export class Planner {
   readonly #plans: JobPlans;
   readonly #tries: JobTries;
   readonly #owner = newId('run');
-  /** Jobs that this process works on, and whether they are small. */
-  readonly #active = new Map<string, boolean>();
+  readonly #slots = new JobSlots();
   /** Jobs that wait until fewer orders are looked for. */
   readonly #waiting = new Set<string>();
   #plansUnderWay = 0;
@@ -91,14 +89,13 @@ export class Planner {
   }
 
   #mayBegin(job: JobRecord): boolean {
-    if (this.#draining || this.#active.has(job.id)) return false;
+    if (this.#draining || this.#slots.has(job.id)) return false;
     if (this.#waiting.has(job.id) && this.#plansUnderWay >= PARALLEL_PLANS) return false;
-    const small = isSmallJob(job);
-    return [...this.#active.values()].filter((isSmall) => isSmall === small).length < PARALLEL_JOBS;
+    return this.#slots.hasRoom(isSmallJob(job));
   }
 
   async #begin(job: JobRecord): Promise<boolean> {
-    this.#active.set(job.id, isSmallJob(job));
+    this.#slots.take(job);
     this.#waiting.delete(job.id);
     try {
       return await this.#plan(job);
@@ -106,7 +103,7 @@ export class Planner {
       if (error instanceof PlanningEnded) return false;
       return await this.#tries.failed({ job, owner: this.#owner, code: 'plan_failed', error });
     } finally {
-      this.#active.delete(job.id);
+      this.#slots.free(job.id);
     }
   }
 

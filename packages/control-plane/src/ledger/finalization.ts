@@ -3,6 +3,7 @@ import type { FileRecord, JobRecord } from '../ports/records.js';
 import type { Database, Session } from './dialect.js';
 import { lockJob } from './jobs.js';
 import { NO_PROBLEM, toFileRow, toJobRecord } from './rows.js';
+import type { JobRow } from './schema.js';
 import { writeWebhooks } from './webhook-outbox.js';
 
 export async function claimFinalization(
@@ -60,16 +61,29 @@ export async function finishJob(
       output_file_id: params.outputFile?.id ?? null,
       error_file_id: params.errorFile?.id ?? null,
       ids_blob_key: params.idsBlobKey ?? null,
-      finalize_owner: null,
-      finalize_until: null,
-      ...NO_PROBLEM,
-      finished_at: params.nowMs,
-      version: job.version + 1,
     };
-    await session.db.updateTable('job').set(end).where('id', '=', job.id).execute();
-    await writeWebhooks(session, { ...job, ...end }, params.nowMs);
+    await endFinalizing(session, job, end, params.nowMs);
     return true;
   });
+}
+
+/** Ends a `finalizing` job that is locked; whoever wants to know is told. */
+export async function endFinalizing(
+  session: Session,
+  job: JobRow,
+  end: Pick<JobRow, 'state' | 'cancelled' | 'expired'> & Partial<JobRow>,
+  nowMs: number,
+): Promise<void> {
+  const ended = {
+    ...end,
+    finalize_owner: null,
+    finalize_until: null,
+    ...NO_PROBLEM,
+    finished_at: nowMs,
+    version: job.version + 1,
+  };
+  await session.db.updateTable('job').set(ended).where('id', '=', job.id).execute();
+  await writeWebhooks(session, { ...job, ...ended }, nowMs);
 }
 
 /** A job that is finalized again after a retry may name its files as before. */

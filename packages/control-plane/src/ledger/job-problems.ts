@@ -1,14 +1,11 @@
-import type { Selectable } from 'kysely';
 import type { JobProblemLedger } from '../ports/job-problems.js';
 import type { JobProblem } from '../ports/records.js';
 import type { Database } from './dialect.js';
+import { endFinalizing } from './finalization.js';
 import { neverRunStatus } from './job-rules.js';
 import { lockJob } from './jobs.js';
-import { NO_PROBLEM, toProblem, toProblemColumns } from './rows.js';
-import type { JobTable } from './schema.js';
-import { writeWebhooks } from './webhook-outbox.js';
-
-type JobRow = Selectable<JobTable>;
+import { toProblem, toProblemColumns } from './rows.js';
+import type { JobRow } from './schema.js';
 
 export function jobProblemLedger(database: Database): JobProblemLedger {
   return {
@@ -67,14 +64,8 @@ async function giveUpJob(
       cancelled: neverRun - expired,
       expired,
       input_errors: JSON.stringify([...JSON.parse(job.input_errors), params.error]),
-      finalize_owner: null,
-      finalize_until: null,
-      ...NO_PROBLEM,
-      finished_at: params.nowMs,
-      version: job.version + 1,
     };
-    await session.db.updateTable('job').set(end).where('id', '=', job.id).execute();
-    await writeWebhooks(session, { ...job, ...end }, params.nowMs);
+    await endFinalizing(session, job, end, params.nowMs);
     return true;
   });
 }

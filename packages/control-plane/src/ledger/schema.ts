@@ -1,7 +1,7 @@
 import type { EndReason, JobState, Priority } from '@batch-infer/contracts';
 import { PRIORITIES } from '@batch-infer/contracts';
 import type { WebhookDeliveryState, WebhookEventType } from '@batch-infer/contracts/webhooks';
-import type { Generated } from 'kysely';
+import type { Generated, Selectable } from 'kysely';
 import type { JobProblem, JobRecord, ShardState } from '../ports/records.js';
 import type { UploadState } from '../ports/uploads.js';
 
@@ -69,6 +69,9 @@ export interface FileTable {
   created_at: number;
   expires_at: number | null;
 }
+
+/** A job as it is read. */
+export type JobRow = Selectable<JobTable>;
 
 export interface JobTable {
   id: string;

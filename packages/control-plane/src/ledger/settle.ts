@@ -8,11 +8,10 @@ import type { Database, Session } from './dialect.js';
 import { isComplete, isOverErrorLimit, mergeErrorGroups, sumUsage } from './job-rules.js';
 import { lockJobAndShard } from './jobs.js';
 import { toMask } from './rows.js';
-import type { JobTable, ShardTable } from './schema.js';
+import type { JobRow, ShardTable } from './schema.js';
 import { findOrder, indexesFrom } from './shard-order.js';
 import { beginStop, finishStopping } from './stopping.js';
 
-type JobRow = Selectable<JobTable>;
 type ShardRow = Selectable<ShardTable>;
 
 export async function settle(

@@ -1,14 +1,11 @@
 import type { EndReason } from '@batch-infer/contracts';
 import { isTerminal } from '@batch-infer/contracts';
-import type { Selectable } from 'kysely';
 import type { Ledger } from '../ports/ledger.js';
 import type { Database, Session } from './dialect.js';
 import { lockJob } from './jobs.js';
 import { toJobRecord } from './rows.js';
-import { CLAIMABLE, type JobTable } from './schema.js';
+import { CLAIMABLE, type JobRow } from './schema.js';
 import { STOPPABLE_STATES } from './states.js';
-
-type JobRow = Selectable<JobTable>;
 
 export async function stopJob(
   database: Database,
